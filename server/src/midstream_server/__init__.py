@@ -1,0 +1,1 @@
+"""The Midstream server: one durable, ordered log per run, served over gRPC."""
