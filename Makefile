@@ -1,0 +1,120 @@
+# Everything here works without root, and needs only Python 3.11 or newer. `make` lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# The Python to make the environments with, e.g. `make PYTHON=python3.12 setup`; by default the newest one found.
+PYTHON ?=
+BIN := .venv/bin
+PIP := -m pip --disable-pip-version-check --no-input -qq
+# Each stamp says that its environment was made from the pins that it depends on.
+READY := .venv/.ready
+GENERATE_READY := .venv-generate/.ready
+OLDEST_READY := .venv-oldest/.ready
+PACKAGES := client_py/pyproject.toml server/pyproject.toml server/hatch_build.py
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(READY) ## watch a research agent being steered while it works
+	@$(BIN)/python examples/research_agent/demo.py
+
+.PHONY: test
+test: check test-oldest $(READY) ## run every check and every test
+	@echo "Running the tests"
+	@$(BIN)/python -m pytest
+
+.PHONY: test-fast
+test-fast: $(READY) ## run the tests that take no more than a few seconds
+	@$(BIN)/python -m pytest -m "not slow"
+
+.PHONY: test-oldest
+test-oldest: $(OLDEST_READY) ## run a round trip on the oldest versions that the packages allow
+	@echo "Testing on the oldest versions of the dependencies"
+	@.venv-oldest/bin/python -m pytest -q tests/repo/test_supported_versions.py
+
+.PHONY: check
+check: check-style check-types check-proto check-generated check-locks ## run every check that is not a test
+
+.PHONY: check-style
+check-style: $(READY) ## check format and style (ruff)
+	@echo "Checking format and style"
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+
+.PHONY: check-types
+check-types: $(READY) ## check types (mypy --strict)
+	@echo "Checking types"
+	@$(BIN)/mypy --no-error-summary
+
+.PHONY: check-proto
+check-proto: $(READY) ## check the contract: lint, format, and nothing broken since the last release (buf)
+	@echo "Checking the contract"
+	@$(BIN)/buf lint
+	@$(BIN)/buf format --diff --exit-code
+	@BUF=$(BIN)/buf scripts/check-breaking
+
+.PHONY: check-generated
+check-generated: $(GENERATE_READY) ## check that the generated code is current
+	@echo "Checking the generated code"
+	@.venv-generate/bin/python scripts/generate.py --check
+
+.PHONY: check-locks
+check-locks: ## check that the lock files pin everything and name no host
+	@echo "Checking the lock files"
+	@scripts/check-lock-files
+
+.PHONY: format
+format: $(READY) ## format the code and the contract
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/buf format --write
+
+.PHONY: generate
+generate: $(GENERATE_READY) ## generate the Python code from proto/
+	@echo "Generating client_py/src/midstream/v1"
+	@.venv-generate/bin/python scripts/generate.py
+
+.PHONY: bench
+bench: $(READY) ## measure speed against the limits; prints a table and writes bench/results
+	@$(BIN)/python -m bench
+
+.PHONY: lock
+lock: ## pin the newest versions of everything in constraints.txt
+	@echo "Resolving the newest versions"
+	@python=$$(scripts/find-python $(PYTHON)) && scripts/lock "$$python"
+
+.PHONY: setup
+setup: $(READY) ## make the development environment in .venv (the other targets do so by themselves)
+
+.PHONY: clean
+clean: ## remove the environments, caches and results
+	@echo "Removing environments, caches and results"
+	@rm -rf .venv .venv-generate .venv-oldest .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf bench/results dist client_py/dist server/dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): constraints.txt $(PACKAGES)
+	@echo "Setting up .venv, the development environment"
+	@python=$$(scripts/find-python $(PYTHON)) && "$$python" -m venv --clear .venv
+	@$(BIN)/python $(PIP) install --no-deps -r constraints.txt
+	@$(BIN)/python $(PIP) install --no-deps --no-build-isolation -e client_py -e server
+	@touch $@
+
+$(GENERATE_READY): scripts/generate-requirements.txt
+	@echo "Setting up .venv-generate, the code generator's own environment"
+	@python=$$(scripts/find-python $(PYTHON)) && "$$python" -m venv --clear .venv-generate
+	@.venv-generate/bin/python $(PIP) install --no-deps -r scripts/generate-requirements.txt
+	@touch $@
+
+# The oldest pydantic has no build for Python 3.13: an older Python is preferred here.
+$(OLDEST_READY): scripts/oldest-requirements.txt $(PACKAGES)
+	@echo "Setting up .venv-oldest, with the oldest versions of the dependencies"
+	@python=$$(scripts/find-python python3.11 python3.12 python3) && "$$python" -m venv --clear .venv-oldest
+	@.venv-oldest/bin/python $(PIP) install -r scripts/oldest-requirements.txt
+	@MIDSTREAM_BY_VERSION=1 .venv-oldest/bin/python $(PIP) install -c scripts/oldest-requirements.txt -e client_py -e server
+	@touch $@
