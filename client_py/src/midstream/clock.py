@@ -79,3 +79,14 @@ class ManualClock:
     @property
     def sleeper_count(self) -> int:
         return len(self._sleepers)
+
+
+class SteadyClock:
+    """Counts time without jumps, from no particular beginning: for timeouts, not for dates."""
+
+    def now_us(self) -> int:
+        return time.monotonic_ns() // 1_000
+
+    async def sleep_until(self, us: int) -> None:
+        while (remaining := us - self.now_us()) > 0:
+            await asyncio.sleep(remaining / 1_000_000)

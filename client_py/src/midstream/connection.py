@@ -1,0 +1,123 @@
+"""One lazy gRPC channel to the server, and the retrying of calls on it."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, Protocol, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from midstream.backoff import Backoff
+from midstream.clock import Clock, SteadyClock
+from midstream.errors import MidstreamError, from_call
+from midstream.url import Address
+from midstream.v1.run_service_pb2_grpc import RunServiceAsyncStub, RunServiceStub
+from midstream.v1.stream_service_pb2_grpc import StreamServiceAsyncStub, StreamServiceStub
+
+Q = TypeVar("Q", bound=Message)
+R = TypeVar("R", bound=Message)
+
+CHANNEL_OPTIONS: Final[Sequence[tuple[str, int | str]]] = (
+    # A page is at most 1 MiB of payload, yet 1,000 records bring their keys and metadata (8 KiB each) along.
+    ("grpc.max_receive_message_length", 20 * 1024 * 1024),
+    ("grpc.max_send_message_length", 20 * 1024 * 1024),
+    # Notices a peer that vanished without a word within half a minute.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    # Our own back-off decides when to try; the channel must not sit out a longer one of its own.
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+)
+
+
+class UnaryCall(Protocol[Q, R]):
+    """A unary method of an asyncio stub."""
+
+    def __call__(self, request: Q, *, timeout: float | None = None) -> grpc.aio.UnaryUnaryCall[Q, R]: ...
+
+
+class Connection:
+    """A channel that opens on first use, on the event loop of that use. Only that loop may use it from then on."""
+
+    def __init__(self, address: Address, *, retry_timeout_us: int | None, clock: Clock | None = None) -> None:
+        """`retry_timeout_us` (microseconds) bounds how long one call is retried; None: for ever."""
+        self.address = address
+        self.clock: Clock = SteadyClock() if clock is None else clock
+        self.retry_timeout_us = retry_timeout_us
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._channel: grpc.aio.Channel | None = None
+        self._streams: StreamServiceAsyncStub | None = None
+        self._runs: RunServiceAsyncStub | None = None
+        self._closed = False
+
+    @property
+    def streams(self) -> StreamServiceAsyncStub:
+        self.check_usable()
+        if self._streams is None:
+            self._streams = StreamServiceStub(self._opened())
+        return self._streams
+
+    @property
+    def runs(self) -> RunServiceAsyncStub:
+        self.check_usable()
+        if self._runs is None:
+            self._runs = RunServiceStub(self._opened())
+        return self._runs
+
+    async def unary(self, method: UnaryCall[Q, R], request: Q, *, timeout_us: int | None = None) -> R:
+        """Calls, and calls again while that may help, for `timeout_us` microseconds (unset: the retry timeout) in all.
+
+        Every request must be safe to repeat. Raises MidstreamError.
+        """
+        bound_us = self.retry_timeout_us if timeout_us is None else timeout_us
+        give_up_at_us = None if bound_us is None else self.clock.now_us() + bound_us
+        backoff = Backoff(give_up_at_us=give_up_at_us)
+        while True:
+            self.check_usable()
+            remaining = None if give_up_at_us is None else max(give_up_at_us - self.clock.now_us(), 0) / 1_000_000
+            try:
+                return await method(request, timeout=remaining)
+            except grpc.aio.AioRpcError as failed:
+                error = from_call(failed)
+            await self.pause(backoff, error)
+
+    async def pause(self, backoff: Backoff, error: MidstreamError) -> None:
+        """Waits before the next attempt after `error`, or raises it where another attempt makes no sense."""
+        now_us = self.clock.now_us()
+        delay_us = backoff.delay_us(error, now_us=now_us)
+        if delay_us is None or self._closed:
+            raise error
+        await self.clock.sleep_until(now_us + delay_us)
+
+    def check_usable(self) -> None:
+        """Raises MidstreamError on a closed client, and on another event loop than the first one."""
+        if self._closed:
+            raise closed_error()
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise MidstreamError(
+                "this client belongs to another event loop; connect anew on this one", code="FAILED_PRECONDITION"
+            )
+
+    async def close(self) -> None:
+        """Closes the channel at once; open calls are cancelled."""
+        self._closed = True
+        if self._channel is not None:
+            await self._channel.close()
+            self._channel = None
+
+    def _opened(self) -> grpc.aio.Channel:
+        if self._channel is None:
+            if self.address.tls:
+                credentials = grpc.ssl_channel_credentials()
+                self._channel = grpc.aio.secure_channel(self.address.target, credentials, options=CHANNEL_OPTIONS)
+            else:
+                self._channel = grpc.aio.insecure_channel(self.address.target, options=CHANNEL_OPTIONS)
+        return self._channel
+
+
+def closed_error() -> MidstreamError:
+    return MidstreamError("this client is closed", code="FAILED_PRECONDITION")

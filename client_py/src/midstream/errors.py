@@ -1,0 +1,116 @@
+"""What goes wrong, as exceptions. Made from a failed call or from a `google.rpc.Status`; nothing else looks inside these."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final, Protocol
+
+import grpc
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+_DETAILS_KEY: Final = "grpc-status-details-bin"
+
+
+class MidstreamError(Exception):
+    """A call was refused or could not be made.
+
+    `reason` is a name of `midstream.v1.ErrorReason` ("" where the server gave none), `code` the gRPC status code's name.
+    `metadata` holds the reason's values, `fields` what is wrong with which field of the request or payload.
+    `retry_after_us` (microseconds) is set where the server said when a retry may help.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str = "",
+        code: str = "UNKNOWN",
+        metadata: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
+        retry_after_us: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason
+        self.code = code
+        self.metadata = dict(metadata or {})
+        self.fields = dict(fields or {})
+        self.retry_after_us = retry_after_us
+
+    def __str__(self) -> str:
+        return f"{self.reason or self.code}: {self.message}"
+
+
+class RunNotFound(MidstreamError):
+    """No such run, or none that the caller may see."""
+
+
+class RunFinished(MidstreamError):
+    """The run has ended and takes no more records."""
+
+
+class StreamFull(MidstreamError):
+    """The stream holds as many unread records as it may; send again when the run has consumed some."""
+
+
+class Fenced(MidstreamError):
+    """Another process has taken over; whatever this one still does would be done twice."""
+
+
+class RunCancelled(MidstreamError):
+    """Somebody cancelled the run that this process is attached to."""
+
+
+class PayloadError(MidstreamError):
+    """A value that cannot be sent, or a payload that is not what its stream declares. `fields` says where."""
+
+
+class Unavailable(MidstreamError):
+    """The server could not be reached, or did not answer in time. Records sent with the same key may be sent again."""
+
+
+_BY_REASON: Final[dict[str, type[MidstreamError]]] = {
+    "RUN_NOT_FOUND": RunNotFound,
+    "RUN_FINISHED": RunFinished,
+    "STREAM_FULL": StreamFull,
+    "FENCED": Fenced,
+    "PAYLOAD_INVALID": PayloadError,
+    "PAYLOAD_TOO_LARGE": PayloadError,
+}
+_BY_CODE: Final[dict[str, type[MidstreamError]]] = {"UNAVAILABLE": Unavailable, "DEADLINE_EXCEEDED": Unavailable}
+
+
+class FailedCall(Protocol):
+    """A failed gRPC call, of the synchronous or the asyncio kind."""
+
+    def code(self) -> grpc.StatusCode: ...
+    def details(self) -> str | None: ...
+    def trailing_metadata(self) -> Iterable[tuple[str, str | bytes]] | None: ...
+
+
+def from_call(failed: FailedCall) -> MidstreamError:
+    """The error that a failed call stands for."""
+    for key, value in failed.trailing_metadata() or ():
+        if key == _DETAILS_KEY and isinstance(value, bytes):
+            return from_status(status_pb2.Status.FromString(value))
+    code = failed.code().name
+    return _BY_CODE.get(code, MidstreamError)(failed.details() or "the call failed without a message", code=code)
+
+
+def from_status(status: status_pb2.Status) -> MidstreamError:
+    """The error that a status stands for, such as the one in a refused record's receipt."""
+    code = code_pb2.Code.Name(code_pb2.Code.ValueType(status.code))
+    reason = ""
+    metadata: dict[str, str] = {}
+    fields: dict[str, str] = {}
+    retry_after_us: int | None = None
+    for detail in status.details:
+        info, bad_request, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+        if detail.Unpack(info):
+            reason, metadata = info.reason, dict(info.metadata)
+        elif detail.Unpack(bad_request):
+            fields.update((violation.field, violation.description) for violation in bad_request.field_violations)
+        elif detail.Unpack(retry):
+            retry_after_us = retry.retry_delay.ToMicroseconds()
+    kind = _BY_REASON.get(reason) or _BY_CODE.get(code, MidstreamError)
+    return kind(
+        status.message, reason=reason, code=code, metadata=metadata, fields=fields, retry_after_us=retry_after_us
+    )

@@ -1,0 +1,241 @@
+"""What the server tells, as frozen dataclasses. Times are aware (UTC); payloads are decoded when asked for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, Final, Self
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from midstream.codec import ANY
+from midstream.errors import MidstreamError, from_status
+from midstream.v1 import handler_failure_pb2, record_pb2, run_pb2, stream_service_pb2
+
+
+class RunKind(StrEnum):
+    """Who executes a run: a worker, or some other process that attached itself."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    MANAGED = "MANAGED"
+    ATTACHED = "ATTACHED"
+
+
+class RunState(StrEnum):
+    """Where a run stands."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    SUSPENDED = "SUSPENDED"
+    BLOCKED = "BLOCKED"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    EXPIRED = "EXPIRED"
+
+    @property
+    def is_final(self) -> bool:
+        return self in _FINAL
+
+
+_FINAL: Final = frozenset({RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED, RunState.EXPIRED})
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sent a record, as the server recognised it: `kind` is ANONYMOUS, API_KEY, ACCESS_TOKEN or RUN."""
+
+    kind: str
+    subject: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """A stored record. `value` is its plain JSON value or bytes; `InputStream.decode` gives the stream's own type."""
+
+    run_id: str
+    stream_id: str
+    seq: int
+    offset: int
+    payload: record_pb2.Payload = field(repr=False)
+    sender: Sender
+    accept_time: datetime
+    key: str
+    metadata: Mapping[str, str]
+
+    @cached_property
+    def value(self) -> Any:
+        """Raises PayloadError for a payload without content."""
+        return ANY.decode(self.payload)
+
+    @classmethod
+    def from_proto(cls, record: record_pb2.Record) -> Self:
+        sender = record.sender
+        return cls(
+            run_id=record.run_id,
+            stream_id=record.stream_id,
+            seq=record.seq,
+            offset=record.offset,
+            payload=record.payload,
+            sender=Sender(record_pb2.Sender.Kind.Name(sender.kind).removeprefix("KIND_"), sender.subject),
+            accept_time=_time(record.accept_time),
+            key=record.idempotency_key,
+            metadata=dict(record.metadata),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A record is on disk. `deduplicated`: it was already, from an earlier send with the same key."""
+
+    seq: int
+    offset: int
+    accept_time: datetime
+    deduplicated: bool
+
+    @classmethod
+    def from_proto(cls, accepted: stream_service_pb2.Accepted) -> Self:
+        return cls(accepted.seq, accepted.offset, _time(accepted.accept_time), accepted.deduplicated)
+
+
+@dataclass(frozen=True, slots=True)
+class SendResult:
+    """What became of one record of many: exactly one of `receipt` and `error` is set."""
+
+    receipt: Receipt | None = None
+    error: MidstreamError | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.error is None
+
+    def unwrap(self) -> Receipt:
+        """The receipt. Raises the error where there is none."""
+        if self.receipt is None:
+            assert self.error is not None
+            raise self.error
+        return self.receipt
+
+    @classmethod
+    def from_proto(cls, receipt: stream_service_pb2.Receipt) -> Self:
+        if receipt.HasField("accepted"):
+            return cls(Receipt.from_proto(receipt.accepted), None)
+        return cls(None, from_status(receipt.error))
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """An input stream of a run: its newest record's seq, the last consumed seq, and what is not consumed yet."""
+
+    stream_id: str
+    last_seq: int
+    cursor: int
+    unread_count: int
+    unread_bytes: int
+
+    @classmethod
+    def from_proto(cls, stream: run_pb2.StreamStatus) -> Self:
+        return cls(stream.stream_id, stream.last_seq, stream.cursor, stream.unread_count, stream.unread_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a run failed: the error's type, message and stack as text."""
+
+    error_type: str
+    message: str
+    stack: str = field(default="", repr=False)
+
+    @classmethod
+    def from_proto(cls, failure: run_pb2.Failure) -> Self:
+        return cls(failure.error_type, failure.message, failure.stack)
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerFailure:
+    """A handler that raised on a record. Delivery went on."""
+
+    stream_id: str
+    seq: int
+    handler: str
+    error_type: str
+    message: str
+    record_time: datetime
+
+    @classmethod
+    def from_proto(cls, failure: handler_failure_pb2.HandlerFailure) -> Self:
+        return cls(
+            failure.stream_id,
+            failure.seq,
+            failure.handler,
+            failure.error_type,
+            failure.message,
+            _time(failure.record_time),
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as it stood when the server looked."""
+
+    id: str
+    task: str
+    kind: RunKind
+    state: RunState
+    failure: Failure | None
+    create_time: datetime
+    start_time: datetime | None
+    finish_time: datetime | None
+    deadline: datetime | None
+    cancel_time: datetime | None
+    delete_time: datetime | None
+    last_offset: int
+    streams: tuple[StreamStatus, ...]
+    handler_failure_count: int
+    handler_failures: tuple[HandlerFailure, ...]
+    metadata: Mapping[str, str]
+    payload_proto: record_pb2.Payload | None = field(repr=False)
+    result_proto: record_pb2.Payload | None = field(repr=False)
+
+    @cached_property
+    def payload(self) -> Any:
+        """The task's argument as plain JSON or bytes; None where there is none, and in a list of runs."""
+        return None if self.payload_proto is None else ANY.decode(self.payload_proto)
+
+    @cached_property
+    def result(self) -> Any:
+        """What the task returned, as plain JSON or bytes; None unless COMPLETED."""
+        return None if self.result_proto is None else ANY.decode(self.result_proto)
+
+    def stream(self, stream_id: str) -> StreamStatus:
+        """A stream's status; all zeros for a stream that has had no record."""
+        return next((s for s in self.streams if s.stream_id == stream_id), StreamStatus(stream_id, 0, 0, 0, 0))
+
+    @classmethod
+    def from_proto(cls, run: run_pb2.Run) -> Self:
+        return cls(
+            id=run.run_id,
+            task=run.task,
+            kind=RunKind(run_pb2.Run.Kind.Name(run.kind).removeprefix("KIND_")),
+            state=RunState(run_pb2.Run.State.Name(run.state).removeprefix("STATE_")),
+            failure=Failure.from_proto(run.failure) if run.HasField("failure") else None,
+            create_time=_time(run.create_time),
+            start_time=_time(run.start_time) if run.HasField("start_time") else None,
+            finish_time=_time(run.finish_time) if run.HasField("finish_time") else None,
+            deadline=_time(run.deadline) if run.HasField("deadline") else None,
+            cancel_time=_time(run.cancel_time) if run.HasField("cancel_time") else None,
+            delete_time=_time(run.delete_time) if run.HasField("delete_time") else None,
+            last_offset=run.last_offset,
+            streams=tuple(StreamStatus.from_proto(stream) for stream in run.streams),
+            handler_failure_count=run.handler_failure_count,
+            handler_failures=tuple(HandlerFailure.from_proto(failure) for failure in run.handler_failures),
+            metadata=dict(run.metadata),
+            payload_proto=run.payload if run.HasField("payload") else None,
+            result_proto=run.result if run.HasField("result") else None,
+        )
+
+
+def _time(timestamp: Timestamp) -> datetime:
+    return timestamp.ToDatetime(tzinfo=UTC)
