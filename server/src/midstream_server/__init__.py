@@ -1,1 +1,1 @@
-"""The Midstream server: one durable, ordered log per run, served over gRPC."""
+"""The Midstream server: durable, typed records into running tasks, over gRPC."""

@@ -1,0 +1,95 @@
+"""The command `midstream-server`: reads the settings and serves until SIGTERM or SIGINT."""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import NoReturn
+
+# gRPC's core prints its own lines, not JSON, to stderr; what matters of them is in our errors. Read once, at import.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+from midstream_server.server import Server, StartError
+from midstream_server.settings import SettingError, Settings, env_name, flag_name, load, shown_default
+from midstream_server.telemetry import log
+
+EXIT_START_FAILED = 1
+EXIT_USAGE = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Exits with 0 after a signal, 1 where the server could not start, 2 for a wrong flag or setting."""
+    flags = {name: value for name, value in vars(_parser().parse_args(arguments)).items() if value is not None}
+    try:
+        settings = load(flags)
+    except SettingError as error:
+        _exit(EXIT_USAGE, error)
+    log.configure(format=settings.log_format, level=settings.log_level)
+    try:
+        asyncio.run(_serve(settings))
+    except StartError as error:
+        _exit(EXIT_START_FAILED, error)
+
+
+async def _serve(settings: Settings) -> None:
+    server = Server(settings)
+    signalled = _first_signal()
+    await server.start()
+    log.server_started(url=server.url, metrics_url=server.metrics_url, database=str(settings.database))
+    name = await signalled
+    log.server_draining(signal=name, drain_seconds=settings.drain_seconds)
+    await server.stop()
+    log.server_stopped()
+
+
+def _exit(code: int, error: Exception) -> NoReturn:
+    for line in str(error).splitlines():
+        sys.stderr.write(f"midstream-server: {line}\n")
+    sys.exit(code)
+
+
+def _first_signal() -> asyncio.Future[str]:
+    """Resolves with the name of the first SIGTERM or SIGINT.
+
+    The second one ends the process at once, by the signal's default action: whatever was acknowledged is on disk.
+    """
+    loop = asyncio.get_running_loop()
+    signalled: asyncio.Future[str] = loop.create_future()
+
+    def received(number: signal.Signals) -> None:
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(each)
+            signal.signal(each, signal.SIG_DFL)
+        signalled.set_result(number.name)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, received, number)
+    return signalled
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="midstream-server",
+        description="Serves Midstream over gRPC from one SQLite database, until SIGTERM or SIGINT.",
+        epilog="A flag wins over its environment variable. Durations are written as 7d, 24h, 90s or 500ms.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    for name, field in Settings.model_fields.items():
+        parser.add_argument(
+            flag_name(name),
+            dest=name,
+            metavar="VALUE",
+            help=f"{field.description} [{env_name(name)}, default: {shown_default(name)}]",
+        )
+    return parser
+
+
+def _version() -> str:
+    try:
+        return f"midstream-server {version('midstream-server')}"
+    except PackageNotFoundError:
+        return "midstream-server (not installed as a package)"

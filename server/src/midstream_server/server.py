@@ -1,0 +1,149 @@
+"""The server, assembled: store, operations, servicers, health, reflection, metrics; started and drained."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Final, Self
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
+from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
+
+from midstream.v1 import run_service_pb2, stream_service_pb2
+from midstream_server.drain import Drain
+from midstream_server.settings import Settings, split_address
+from midstream_server.telemetry import log
+from midstream_server.telemetry.http import MetricsHttp, TakeSnapshot
+from midstream_server.telemetry.metrics import Metrics
+from midstream_server.transport.interceptor import CallInterceptor
+
+SERVICES: Final = (
+    stream_service_pb2.DESCRIPTOR.services_by_name["StreamService"].full_name,
+    run_service_pb2.DESCRIPTOR.services_by_name["RunService"].full_name,
+)
+
+MAX_REQUEST_BYTES: Final = 5 * 1024 * 1024
+"""A batch is 1 MiB and a run's payload another; a larger one must get PAYLOAD_TOO_LARGE rather than a bare code."""
+
+OPTIONS: Final = (
+    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+    ("grpc.max_send_message_length", MAX_REQUEST_BYTES),
+    # Beyond its defaults of some 1,000, gRPC cancels calls at random in a burst, such as a storm of reconnects.
+    ("grpc.server.max_pending_requests", 100_000),
+    ("grpc.server.max_pending_requests_hard_limit", 100_000),
+    # A second server on the same port is to fail, not to take half of the connections.
+    ("grpc.so_reuseport", 0),
+    # Finds peers that vanished without a word, so that their subscriptions end.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 15_000),
+    # Clients on idle streams may ping as often as they need to keep a proxy's connection open.
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_ping_strikes", 0),
+)
+
+REST_GRACE_SECONDS: Final = 0.2
+"""For what remains when our own calls have ended: last responses on their way, and watchers of the health service."""
+
+
+class StartError(Exception):
+    """The server cannot start here; the message says why and what to do."""
+
+
+class Server:
+    """One Midstream server on the running loop. Several may share a process, each with its own database."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.drain = Drain()
+        self.port = 0
+        self.metrics_port: int | None = None
+        self._interceptor = CallInterceptor(self.metrics, self.drain)
+        self._health = health.aio.HealthServicer()
+        self._running = AsyncExitStack()
+        self._stopped: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"grpc://{_reachable(self.settings.listen, self.port)}"
+
+    @property
+    def metrics_url(self) -> str | None:
+        if self.metrics_port is None:
+            return None
+        return f"http://{_reachable(self.settings.metrics_listen, self.metrics_port)}/metrics"
+
+    async def start(self) -> None:
+        """Serves when it returns. Raises StartError, with nothing left open, where it cannot."""
+        async with AsyncExitStack() as started:
+            grpc_server = grpc.aio.server(interceptors=[self._interceptor], options=OPTIONS)
+            await self._add_services(grpc_server, started)
+            self.port = _bind(grpc_server, self.settings.listen)
+            await self._start_metrics(started, snapshot=None)
+            await grpc_server.start()
+            started.push_async_callback(self._stop_calls, grpc_server)
+            self._running = started.pop_all()
+
+    async def stop(self) -> None:
+        """Takes no new calls, tells the open ones to end, waits `drain_seconds` for them, and closes. Idempotent."""
+        if self._stopped is None:
+            self._stopped = asyncio.create_task(self._running.aclose())
+        await asyncio.shield(self._stopped)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def _add_services(self, grpc_server: grpc.aio.Server, started: AsyncExitStack) -> None:
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, grpc_server)
+        for service in SERVICES:
+            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        reflected = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(reflected, grpc_server)
+
+    async def _start_metrics(self, started: AsyncExitStack, *, snapshot: TakeSnapshot | None) -> None:
+        if not self.settings.metrics_listen:
+            return
+        host, port = split_address(self.settings.metrics_listen)
+        http = MetricsHttp(self.metrics, healthy=lambda: not self.drain.is_set, snapshot=snapshot)
+        try:
+            self.metrics_port = http.start(host, port)
+        except OSError as error:
+            raise StartError(_busy("metrics_listen", self.settings.metrics_listen, error.strerror)) from None
+        started.push_async_callback(http.stop)
+
+    async def _stop_calls(self, grpc_server: grpc.aio.Server) -> None:
+        self.drain.set()
+        await self._health.enter_graceful_shutdown()
+        try:
+            async with asyncio.timeout(self.settings.drain_seconds):
+                await self._interceptor.idle()
+        except TimeoutError:
+            log.drain_timed_out(open_calls=self._interceptor.open_calls)
+        await grpc_server.stop(REST_GRACE_SECONDS)
+
+
+def _bind(grpc_server: grpc.aio.Server, listen: str) -> int:
+    try:
+        return grpc_server.add_insecure_port(listen)
+    except RuntimeError:
+        raise StartError(_busy("listen", listen, "address in use, not of this machine, or not permitted")) from None
+
+
+def _busy(setting: str, address: str, problem: str | None) -> str:
+    flag = setting.replace("_", "-")
+    return f"cannot listen on {address} ({problem}); stop what listens there, or choose another address with --{flag}"
+
+
+def _reachable(listen: str, port: int) -> str:
+    """The address at which a client on this machine finds a listener."""
+    host, _ = split_address(listen)
+    if host in ("0.0.0.0", "::"):
+        host = "127.0.0.1"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,146 @@
+"""Everything that can be set, in one frozen object, read once."""
+
+import ipaddress
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from midstream import durations
+from midstream_server.domain.limits import Limits, Periods
+
+ENV_PREFIX = "MIDSTREAM_"
+
+
+class SettingError(ValueError):
+    """A setting has a wrong value. The message names each such setting, its value and what would be right."""
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """`host:port` or `[ipv6]:port` as (host, port), without the brackets. Raises ValueError."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError("write host:port, such as 127.0.0.1:7733 or [::1]:7733; port 0 takes any free one")
+    if host.startswith("[") and host.endswith("]"):
+        host = str(ipaddress.IPv6Address(host[1:-1]))
+    elif ":" in host:
+        raise ValueError(f"put an IPv6 address in brackets: [{host}]:{port}")
+    return host, int(port)
+
+
+def _checked_address(address: str) -> str:
+    split_address(address)
+    return address
+
+
+def _checked_optional_address(address: str) -> str:
+    return address and _checked_address(address)
+
+
+def _duration_us(value: Any) -> int:
+    try:
+        return durations.parse(value)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+
+
+DurationUs = Annotated[int, BeforeValidator(_duration_us)]
+"""Written as `7d` or `30s`; whole microseconds once read."""
+Address = Annotated[str, AfterValidator(_checked_address)]
+OptionalAddress = Annotated[str, AfterValidator(_checked_optional_address)]
+
+
+class Settings(BaseSettings):
+    """The server's settings. A keyword wins over the environment, which wins over the default.
+
+    Raises pydantic's ValidationError; `load` raises SettingError with a message for people instead.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, frozen=True, extra="forbid", validate_default=False, allow_inf_nan=False
+    )
+
+    listen: Address = Field(
+        default="127.0.0.1:7733", description="host:port of the gRPC listener; port 0 takes any free one"
+    )
+    database: Path = Field(
+        default=Path("midstream.db"), description="path of the SQLite database, created where there is none"
+    )
+    metrics_listen: OptionalAddress = Field(
+        default="127.0.0.1:9464",
+        description="host:port of /metrics and /healthz; empty for none, port 0 takes any free one",
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="json, console, or auto: console on a terminal, else json"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="debug, info, warning or error"
+    )
+    drain_seconds: float = Field(default=10.0, ge=0, description="how long calls in progress may go on after SIGTERM")
+    retention: DurationUs = Field(
+        default=durations.parse("7d"), description="how long an ended run is kept with its records"
+    )
+    unheld_expiry: DurationUs = Field(
+        default=durations.parse("24h"), gt=0, description="an attached run that nobody holds expires after this"
+    )
+    cancel_grace: DurationUs = Field(
+        default=durations.parse("30s"), description="how long a run may clean up after a cancel request"
+    )
+    max_payload_bytes: int = Field(
+        default=1024 * 1024, gt=0, le=1024 * 1024, description="limit of one record's payload"
+    )
+    max_unread_records: int = Field(
+        default=10_000, gt=0, description="limit of unread records on one stream of one run"
+    )
+    max_unread_bytes: int = Field(
+        default=64 * 1024 * 1024, gt=0, description="limit of unread payload bytes on one stream"
+    )
+    max_streams_per_run: int = Field(default=1_000, gt=0, description="limit of different streams in one run")
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(
+            max_payload_bytes=self.max_payload_bytes,
+            max_unread_records=self.max_unread_records,
+            max_unread_bytes=self.max_unread_bytes,
+            max_streams_per_run=self.max_streams_per_run,
+        )
+
+    @property
+    def periods(self) -> Periods:
+        return Periods(
+            retention_us=self.retention, unheld_expiry_us=self.unheld_expiry, cancel_grace_us=self.cancel_grace
+        )
+
+
+def shown_default(field: str) -> str:
+    """The default as one would write it."""
+    info = Settings.model_fields[field]
+    if _duration_us in (each.func for each in info.metadata if isinstance(each, BeforeValidator)):
+        return durations.format(info.default)
+    return str(info.default) or "empty"
+
+
+def env_name(field: str) -> str:
+    return ENV_PREFIX + field.upper()
+
+
+def flag_name(field: str) -> str:
+    return "--" + field.replace("_", "-")
+
+
+def load(flags: dict[str, str]) -> Settings:
+    """Settings from flags (by field name), then the environment, then the defaults. Raises SettingError."""
+    try:
+        return Settings(**flags)  # type: ignore[arg-type]  # pydantic parses the texts
+    except ValidationError as error:
+        raise SettingError("\n".join(_explain(problem, flags) for problem in error.errors())) from None
+
+
+def _explain(problem: Any, flags: dict[str, str]) -> str:
+    field = str(problem["loc"][0])
+    name = flag_name(field) if field in flags else env_name(field)
+    written = flags.get(field, os.environ.get(env_name(field), problem["input"]))
+    return f"{name}={written!r}: {problem['msg'].removeprefix('Value error, ')}"

@@ -1,0 +1,91 @@
+"""Every log event of the server, each a function: the only place that knows how a log line looks."""
+
+import logging
+import sys
+from typing import Any, Literal
+
+import structlog
+
+_log: Any = structlog.get_logger()
+
+
+def configure(*, format: Literal["auto", "json", "console"], level: str) -> None:
+    """Once a process, before the first event. Lines go to stdout; `auto` is `console` on a terminal, else `json`."""
+    console = format == "console" or (format == "auto" and sys.stdout.isatty())
+    rendering: list[Any] = (
+        [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())]
+        if console
+        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *rendering,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.WriteLoggerFactory(sys.stdout),
+        cache_logger_on_first_use=True,
+    )
+
+
+# The process
+
+
+def server_started(*, url: str, metrics_url: str | None, database: str) -> None:
+    """The server answers. Programs that start it wait for this line and read the ports from it."""
+    _log.info("server_started", url=url, metrics_url=metrics_url, database=database)
+
+
+def server_draining(*, signal: str, drain_seconds: float) -> None:
+    _log.info("server_draining", signal=signal, drain_seconds=drain_seconds)
+
+
+def drain_timed_out(*, open_calls: int) -> None:
+    """Calls went on for longer than `drain_seconds` and were cut off."""
+    _log.warning("drain_timed_out", open_calls=open_calls)
+
+
+def server_stopped() -> None:
+    _log.info("server_stopped")
+
+
+# Calls
+
+
+def call_refused(*, method: str, reason: str, message: str) -> None:
+    _log.debug("call_refused", method=method, reason=reason, message=message)
+
+
+def call_failed(*, method: str, reference: str, error: BaseException) -> None:
+    """A fault of ours. The caller sees only the reference."""
+    _log.error("call_failed", method=method, reference=reference, exc_info=error)
+
+
+def snapshot_failed(*, error: BaseException) -> None:
+    """The gauges that are read from the store keep their last values."""
+    _log.warning("snapshot_failed", exc_info=error)
+
+
+# The store
+
+
+def store_opened(*, path: str, schema_version: int) -> None:
+    _log.info("store_opened", path=path, schema_version=schema_version)
+
+
+def store_write_failed(*, problem: str) -> None:
+    """Nothing of the transaction is stored and none of it was acknowledged."""
+    _log.error("store_write_failed", problem=problem)
+
+
+# Timers
+
+
+def timers_fired(*, expired: int, cancelled: int, deleted: int) -> None:
+    """Runs that came due: EXPIRED, CANCELLED after their grace, deleted after their retention."""
+    _log.info("timers_fired", expired=expired, cancelled=cancelled, deleted=deleted)
+
+
+def timers_failed(*, error: BaseException, retry_seconds: float) -> None:
+    _log.error("timers_failed", retry_seconds=retry_seconds, exc_info=error)
