@@ -1,0 +1,86 @@
+"""`python -m bench`: measures every figure, prints a table, writes `bench/results/latest.json`."""
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench import machine, report
+from bench.context import Context
+from bench.figures import backlog, idle_subscriptions, one_at_a_time, pipelined_send, unary_send
+from bench.limits.echo import EchoClient
+from bench.measure import Figure
+from bench.processes import ROOT, child, midstream_server
+from bench.sizes import FULL, SMOKE, Sizes
+
+RESULTS = ROOT / "bench" / "results"
+
+Measure = Callable[[Context], Awaitable[list[Figure]]]
+
+FIGURES: dict[str, Measure] = {
+    "one_at_a_time": one_at_a_time.measure,
+    "pipelined_send": pipelined_send.measure,
+    "idle_subscriptions": idle_subscriptions.measure,
+    "unary_send": unary_send.measure,
+    "backlog": backlog.measure,
+}
+
+
+async def measure(sizes: Sizes, *, names: Sequence[str], parent: Path) -> list[Figure]:
+    """Measures the named groups of figures, each with a server and databases of its own under `parent`."""
+    figures: list[Figure] = []
+    for name in names:
+        print(f"measuring {name} ...", file=sys.stderr, flush=True)
+        async with AsyncExitStack() as cleanup:
+            directory = Path(cleanup.enter_context(tempfile.TemporaryDirectory(dir=parent, prefix=f"{name}-")))
+            server = cleanup.enter_context(midstream_server(directory))
+            echo_server = cleanup.enter_context(child("bench.limits.echo", ready_event="echo_started"))
+            echo = EchoClient(echo_server.ready["port"])
+            cleanup.push_async_callback(echo.close)
+            figures += await FIGURES[name](Context(sizes, directory, server, echo, cleanup))
+    return figures
+
+
+def main() -> None:
+    options = _options()
+    out: Path = options.out
+    out.parent.mkdir(parents=True, exist_ok=True)
+    described = machine.describe(out.parent)
+    versions = machine.versions()
+    figures = asyncio.run(measure(SMOKE if options.smoke else FULL, names=options.figures, parent=out.parent))
+    result: dict[str, Any] = {
+        "taken_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "smoke": options.smoke,
+        "machine": described,
+        "versions": versions,
+        "figures": [report.to_json(figure) for figure in figures],
+    }
+    out.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    if options.markdown:
+        print(report.to_markdown(figures, described, versions), end="")
+    else:
+        report.print_table(figures)
+    print(f"written: {out}", file=sys.stderr)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("figures", nargs="*", default=list(FIGURES), help=f"of {', '.join(FIGURES)}; default: all")
+    parser.add_argument("--smoke", action="store_true", help="tiny counts: shows that all of it runs, measures nothing")
+    parser.add_argument("--markdown", action="store_true", help="print Markdown instead of a table")
+    parser.add_argument("--out", type=Path, default=RESULTS / "latest.json", help="where the JSON goes")
+    options = parser.parse_args()
+    unknown = set(options.figures) - set(FIGURES)
+    if unknown:
+        parser.error(f"no such figure: {', '.join(sorted(unknown))}")
+    return options
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What cannot be beaten: gRPC that only echoes, and SQLite that only commits."""

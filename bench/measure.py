@@ -1,0 +1,85 @@
+"""Samples, figures, and the interleaving that makes their ratios comparable."""
+
+import statistics
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What the ratio ours / limit (or, without a limit, the figure itself) should reach."""
+
+    bound: float
+    at_most: bool
+
+    def reached(self, value: float) -> bool:
+        return value <= self.bound if self.at_most else value >= self.bound
+
+    def __str__(self) -> str:
+        return f"{'≤' if self.at_most else '≥'} {self.bound:g}"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One side of a figure: the median over everything, the 99th percentile of latencies, and each repeat's median."""
+
+    p50: float
+    p99: float | None
+    repeats: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One line of the report. `ratio` is ours / limit, of the medians; its lowest and highest are of single repeats."""
+
+    name: str
+    title: str
+    unit: str
+    ours: Spread
+    limit: Spread | None = None
+    limit_title: str = ""
+    aim: Aim | None = None
+    details: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def ratio(self) -> float | None:
+        return None if self.limit is None else self.ours.p50 / self.limit.p50
+
+    @property
+    def ratio_range(self) -> tuple[float, float] | None:
+        if self.limit is None:
+            return None
+        ratios = [ours / limit for ours, limit in zip(self.ours.repeats, self.limit.repeats, strict=True)]
+        return min(ratios), max(ratios)
+
+    @property
+    def ok(self) -> bool | None:
+        """Whether the aim is reached; None without an aim."""
+        if self.aim is None:
+            return None
+        ratio = self.ratio
+        return self.aim.reached(self.ours.p50 if ratio is None else ratio)
+
+
+def latencies(repeats: Sequence[Sequence[float]]) -> Spread:
+    """Folds samples in milliseconds, a sequence for each repeat."""
+    everything = sorted(sample for repeat in repeats for sample in repeat)
+    return Spread(
+        p50=statistics.median(everything),
+        p99=everything[min(len(everything) - 1, int(len(everything) * 0.99))],
+        repeats=tuple(statistics.median(repeat) for repeat in repeats),
+    )
+
+
+def values(repeats: Sequence[float]) -> Spread:
+    """Folds one number for each repeat, such as a rate."""
+    return Spread(p50=statistics.median(repeats), p99=None, repeats=tuple(repeats))
+
+
+async def interleave(repeats: int, *measures: Callable[[], Awaitable[T]]) -> list[list[T]]:
+    """Calls the measures in turn, `repeats` times, after a first turn that only warms up; one list for each measure."""
+    turns = [[await measure() for measure in measures] for _ in range(repeats + 1)][1:]
+    return [[turn[index] for turn in turns] for index in range(len(measures))]

@@ -1,0 +1,77 @@
+"""Child processes of the bench: the Midstream server as users start it, and the bench's own helpers."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class ChildFailed(RuntimeError):
+    """A child process ended before it said that it was ready."""
+
+
+class Child:
+    """A running child process, and the JSON line in which it said that it was ready."""
+
+    def __init__(self, process: subprocess.Popen[bytes], ready: dict[str, Any]) -> None:
+        self._process = process
+        self.ready = ready
+
+    def rss_kib(self) -> int:
+        """Resident memory, in KiB, as Linux counts it."""
+        for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1])
+        raise ChildFailed(f"process {self._process.pid} has no memory")
+
+
+@contextmanager
+def child(module: str, *args: str, ready_event: str) -> Iterator[Child]:
+    """Runs `python -m module args` until the block is left; enters it when the child has printed `ready_event`."""
+    process = subprocess.Popen([sys.executable, "-m", module, *args], cwd=ROOT, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        ready = _read_until(process.stdout, ready_event, [module, *args])
+        # A full pipe would block the child.
+        threading.Thread(target=_drain, args=(process.stdout,), daemon=True).start()
+        yield Child(process, ready)
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def midstream_server(directory: Path) -> Iterator[Child]:
+    """A server with its defaults on a new database in `directory`."""
+    database = directory / "midstream.db"
+    args = ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--database", str(database)]
+    with child("midstream_server", *args, ready_event="server_started") as server:
+        yield server
+
+
+def _read_until(lines: IO[bytes], event: str, command: Sequence[str]) -> dict[str, Any]:
+    for line in lines:
+        try:
+            said = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(said, dict) and said.get("event") == event:
+            return said
+    raise ChildFailed(f"{' '.join(command)} ended before it was ready")
+
+
+def _drain(pipe: IO[bytes]) -> None:
+    with Path(os.devnull).open("wb") as nowhere:
+        shutil.copyfileobj(pipe, nowhere)

@@ -1,0 +1,54 @@
+"""How much each figure measures."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Counts of one run of the bench."""
+
+    repeats: int = 5
+    """Interleaved repeats (limit, ours, limit, ours, ...) behind every figure."""
+
+    payload_bytes: int = 100
+    """Content of every record."""
+
+    round_trips: int = 400
+    """Latency samples a repeat, one message in flight."""
+
+    pipelined_records: int = 45_000
+    """Records a repeat of the pipelined rates."""
+
+    records_per_run: int = 9_000
+    """Of these, how many go to one run: under the default bound of unread records."""
+
+    frame_records: int = 1_000
+    """Records in one frame where the bench builds frames itself."""
+
+    frames_in_flight: int = 8
+    """Frames without an answer where the bench builds frames itself."""
+
+    unary_calls: int = 4_000
+    """Calls a repeat of the unary rate."""
+
+    unary_in_flight: int = 32
+    """Calls at once of the unary rate."""
+
+    idle_subscriptions: int = 5_000
+    """Open subscriptions on which nothing happens."""
+
+
+FULL = Sizes()
+
+SMOKE = Sizes(
+    repeats=2,
+    round_trips=5,
+    pipelined_records=60,
+    records_per_run=30,
+    frame_records=10,
+    frames_in_flight=2,
+    unary_calls=8,
+    unary_in_flight=4,
+    idle_subscriptions=10,
+)
+"""Shows that every figure runs; its numbers mean nothing."""

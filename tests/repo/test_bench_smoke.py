@@ -1,0 +1,63 @@
+"""Every figure of the bench runs and reports in the same shape. Times are not looked at: they mean nothing here."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+EXPECTED = {
+    "one_at_a_time": {"one_at_a_time"},
+    "pipelined_send": {"pipelined_frames", "pipelined_send_many"},
+    "idle_subscriptions": {"idle_subscription_memory", "idle_subscription_latency"},
+    "unary_send": {"unary_send_latency", "unary_send_rate"},
+    "backlog": {"backlog_subscribe", "backlog_tail", "backlog_handler"},
+}
+
+
+@pytest.mark.parametrize("group", EXPECTED)
+def test_a_group_of_figures_reports_each_beside_its_limit(group: str, tmp_path: Path) -> None:
+    out = tmp_path / "latest.json"
+
+    ran = subprocess.run(
+        [sys.executable, "-m", "bench", group, "--smoke", "--markdown", "--out", str(out)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    result = json.loads(out.read_text())
+    assert result["smoke"] is True
+    assert {"cpu", "cores", "file_system"} <= result["machine"].keys()
+    assert {"python", "sqlite", "grpcio", "midstream-server"} <= result["versions"].keys()
+    assert {figure["name"] for figure in result["figures"]} == EXPECTED[group]
+    for figure in result["figures"]:
+        _check(figure)
+        assert figure["title"] in ran.stdout
+
+
+def _check(figure: dict[str, Any]) -> None:
+    assert figure["unit"]
+    assert figure["ours"]["p50"] is not None
+    assert (figure["aim"] is None) == (figure["ok"] is None)
+    if figure["limit"] is None:
+        assert figure["ratio"] is None
+    else:
+        assert figure["limit"]["title"]
+        assert len(figure["limit"]["repeats"]) == len(figure["ours"]["repeats"])
+        assert figure["ratio_low"] <= figure["ratio_high"]
+
+
+def test_an_unknown_figure_is_named() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "bench", "nonsense"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert ran.returncode == 2
+    assert "no such figure: nonsense" in ran.stderr
