@@ -1,8 +1,8 @@
 """Adds the distribution `midstream`, which holds the generated code, to the server's dependencies.
 
-In a checkout it is the neighbouring folder, so that `pip install ./server` works alone. Anywhere else it is the published
-distribution of the server's own version; `MIDSTREAM_BY_VERSION=1` asks for that in a checkout, too: for a release, and to
-install both packages in one go.
+In a checkout it is the neighbouring folder, so that `pip install ./server` works alone. Anywhere else it is the
+published distribution of the server's own version; `MIDSTREAM_BY_VERSION=1` asks for that in a checkout, too: for a
+release, and to install both packages in one go.
 """
 
 from __future__ import annotations

@@ -1,0 +1,31 @@
+"""Asks the server for its health over gRPC, as an orchestrator's probe does. Exits with 0 when it serves, else with 1.
+
+Usage: healthcheck.py [HOST:PORT]; by default the local server, on the port in MIDSTREAM_LISTEN.
+"""
+
+import os
+import sys
+
+import grpc
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+TIMEOUT_SECONDS = 3
+
+
+def main() -> int:
+    port = os.environ.get("MIDSTREAM_LISTEN", "127.0.0.1:7733").rpartition(":")[2]
+    target = sys.argv[1] if len(sys.argv) > 1 else f"127.0.0.1:{port}"
+    with grpc.insecure_channel(target) as channel:
+        try:
+            health = HealthStub(channel).Check(HealthCheckRequest(), timeout=TIMEOUT_SECONDS)
+        except grpc.RpcError as error:
+            print(f"{target}: {error.code().name}: {error.details()}", file=sys.stderr)
+            return 1
+    name = HealthCheckResponse.ServingStatus.Name(health.status)
+    print(f"{target}: {name}")
+    return 0 if name == "SERVING" else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""A round trip through client and server; `make test-oldest` runs it on the oldest versions that the packages allow."""
+
+import importlib
+import pkgutil
+from types import ModuleType
+
+import pytest
+from pydantic import BaseModel
+
+import midstream
+import midstream.testing
+import midstream_server
+
+
+class UserMessage(BaseModel):
+    text: str
+    urgent: bool = False
+
+
+user_message = midstream.input_stream("supported-versions", UserMessage)
+anything = midstream.input_stream("supported-versions-json")
+raw = midstream.input_stream("supported-versions-raw", bytes)
+
+
+@pytest.mark.parametrize("package", [midstream, midstream_server], ids=lambda package: package.__name__)
+def test_every_module_can_be_imported(package: ModuleType) -> None:
+    modules = [module.name for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
+    assert len(modules) > 5
+    for module in modules:
+        if not module.endswith(".__main__"):
+            importlib.import_module(module)
+
+
+async def test_a_record_of_each_kind_makes_the_round_trip() -> None:
+    async with midstream.testing.local_server() as server:
+        run = await server.client.start_run("round-trip", {"topic": "versions"})
+        first = UserMessage(text="Grüße 🌊", urgent=True)
+        receipt = await server.client.send(run.id, user_message, first)
+        await server.client.send(run.id, anything, None)
+        await server.client.send(run.id, raw, b"\x00\xff")
+
+        records = [record async for record in server.client.list_records(run.id)]
+        assert receipt.seq == records[0].seq == 1
+        assert user_message.decode(records[0]) == first
+        assert anything.decode(records[1]) is None
+        assert raw.decode(records[2]) == b"\x00\xff"
+
+
+async def test_a_refusal_carries_its_reason() -> None:
+    async with midstream.testing.local_server() as server:
+        with pytest.raises(midstream.RunNotFound) as refused:
+            await server.client.send("run_00000000000000000000000000", anything, 1)
+        assert refused.value.reason == "RUN_NOT_FOUND"
