@@ -1,0 +1,237 @@
+"""The checker itself: a good history passes, and each kind of bad history is caught by the rule made for it."""
+
+from dataclasses import replace
+
+import pytest
+
+from support.chaos.checker import RULES, check
+from support.chaos.history import (
+    Accepted,
+    Acked,
+    Acking,
+    AckRefused,
+    Delivered,
+    Event,
+    FinalRead,
+    FinalRun,
+    FinalStream,
+    History,
+    Opened,
+    Opening,
+    RunSeen,
+    SeenRecord,
+    SendRefused,
+    Sent,
+    Surprise,
+    Tailed,
+)
+
+RUN, STREAM = "run-1", "words"
+
+
+def record(seq: int, *, key: str = "", payload: str = "", offset: int = 0, accept_time_us: int = 0) -> SeenRecord:
+    return SeenRecord(
+        RUN, STREAM, seq, offset or seq + 1, key or f"k{seq}", payload or f"p{seq}", accept_time_us or 1000 + seq
+    )
+
+
+def sent(number: int, *, lane: str = "lane", payload: str = "") -> Sent:
+    return Sent(lane, RUN, STREAM, f"k{number}", payload or f"p{number}")
+
+
+def accepted(number: int, *, seq: int = 0, deduplicated: bool = False) -> Accepted:
+    seq = seq or number
+    return Accepted(RUN, STREAM, f"k{number}", seq, seq + 1, 1000 + seq, deduplicated)
+
+
+def opening(subscription: int, holder: str, epoch: int = 0, after_seq: int | None = None) -> Opening:
+    return Opening(subscription, holder, RUN, STREAM, epoch, after_seq)
+
+
+GOOD: tuple[Event, ...] = (
+    RunSeen(RUN, "RUNNING"),
+    *(sent(number) for number in (1, 2, 3, 4)),
+    opening(1, "first"),
+    Opened(1, 1, 0, 0),
+    *(accepted(number) for number in (1, 2, 3)),
+    sent(3),  # its receipt was late: sent again
+    accepted(3, deduplicated=True),
+    *(Delivered(1, record(seq)) for seq in (1, 2, 3)),
+    Acking(1, 2),
+    Acked(1, 2),
+    # The connection broke: the same holder goes on behind the cursor, then behind what it received.
+    opening(2, "first", 1),
+    Opened(2, 1, 2, 3),
+    Delivered(2, record(3)),
+    opening(3, "first", 1, 3),
+    Opened(3, 1, 2, 3),
+    accepted(4),
+    Delivered(3, record(4)),
+    # Another holder takes over; what the old one says late is refused.
+    opening(4, "second"),
+    Opened(4, 2, 2, 4),
+    Acking(3, 4, 10),
+    AckRefused(3, 10, "FENCED"),
+    Delivered(4, record(3)),
+    Acking(4, 3),
+    Acking(4, 99, 11),
+    AckRefused(4, 11, "ACK_AHEAD"),
+    Acked(4, 3),
+    Acking(4, 1, 12),  # long done: no effect
+    Acked(4, 3, 12),
+    *(Tailed("observer", record(seq)) for seq in (1, 2, 3, 4)),
+    RunSeen(RUN, "COMPLETED"),
+    sent(5),
+    SendRefused(RUN, STREAM, "k5", "RUN_FINISHED"),
+    sent(4),
+    accepted(4, deduplicated=True),
+)
+STORED = tuple(record(seq) for seq in (1, 2, 3, 4))
+
+
+def final(records: tuple[SeenRecord, ...] = STORED, *, cursor: int = 3, state: str = "COMPLETED") -> FinalRead:
+    last_seq = len(records)
+    return {RUN: FinalRun(state, {STREAM: FinalStream(last_seq, cursor, last_seq - cursor)}, records)}
+
+
+def rules_of(events: tuple[Event, ...], final_read: FinalRead) -> set[str]:
+    history = History()
+    for event in events:
+        history.add(event)
+    return {violation.split(":", 1)[0] for violation in check(history, final_read)}
+
+
+def test_a_good_history_passes() -> None:
+    assert rules_of(GOOD, final()) == set()
+
+
+def after(*events: Event, upto: Event | None = None) -> tuple[Event, ...]:
+    """The good history, or its part through `upto`, and then these events."""
+    good = GOOD if upto is None else GOOD[: GOOD.index(upto) + 1]
+    return (*good, *events)
+
+
+OPEN = (opening(5, "third"), Opened(5, 3, 3, 4))
+
+BAD_HISTORIES: dict[str, tuple[str, tuple[Event, ...]]] = {
+    "a call fails that must not": ("answers_as_promised", after(Surprise("sender", RUN, "INTERNAL"))),
+    "a key has two seqs": ("one_seq_for_one_key", after(sent(1), accepted(1, seq=4, deduplicated=True))),
+    "a seq has two keys": ("one_record_for_one_seq", after(sent(6), accepted(6, seq=4))),
+    "a retry counts as new": ("receipts_tell_duplicates", after(sent(1), accepted(1))),
+    "a new record counts as a retry": ("receipts_tell_duplicates", after(sent(6), accepted(6, deduplicated=True))),
+    "an ended run takes a record": ("ended_runs_stay_ended", after(sent(6), accepted(6))),
+    "an ended run runs again": ("ended_runs_stay_ended", after(RunSeen(RUN, "RUNNING"))),
+    "an observer sees a record twice": ("observers_see_everything_once", after(Tailed("observer", record(4)))),
+    "an observer misses a record": ("observers_see_everything_once", after(Tailed("other", record(2)))),
+    "a payload changes on its way": ("stored_was_sent_unchanged", after(*OPEN, Delivered(5, record(4, payload="x")))),
+    "a record comes from nowhere": ("stored_was_sent_unchanged", after(*OPEN, Delivered(5, record(4, key="x")))),
+    "a delivery skips a record": (
+        "deliveries_in_order",
+        after(opening(5, "third"), Opened(5, 3, 2, 4), Delivered(5, record(4))),
+    ),
+    "a delivery repeats a record": ("deliveries_in_order", after(Delivered(4, record(3)))),
+    "a reader is told an old end": ("deliveries_in_order", after(opening(5, "third"), Opened(5, 3, 3, 2))),
+    "a delivered record was never stored": ("delivered_is_stored", after(*OPEN, Delivered(5, record(5, key="k1")))),
+    "the cursor is behind at the next opening": (
+        "cursor_never_goes_back",
+        after(opening(5, "third"), Opened(5, 3, 2, 4)),
+    ),
+    "a done record is delivered again": (
+        "cursor_never_goes_back",
+        after(opening(5, "third"), Opened(5, 3, 3, 4), Delivered(5, record(3))),
+    ),
+    "a late acknowledgement moves the cursor back": (
+        "cursor_never_goes_back",
+        after(Acking(4, 1, 13), Acked(4, 1, 13)),
+    ),
+    "a frame tells an older cursor": ("cursor_never_goes_back", after(Acked(4, 2))),
+    "what is not yet delivered is acknowledged": (
+        "only_delivered_is_acknowledged",
+        after(Acking(4, 99, 13), Acked(4, 99, 13)),
+    ),
+    "the cursor is beyond every delivery": (
+        "only_delivered_is_acknowledged",
+        after(opening(5, "third"), Opened(5, 3, 9, 9)),
+    ),
+    "a fenced holder's call counts": (
+        "only_the_newest_holder_acknowledges",
+        after(Acking(3, 4, 13), Acked(3, 4, 13)),
+    ),
+    "a fenced holder's frame counts": ("only_the_newest_holder_acknowledges", after(Acking(3, 4), Acked(3, 4))),
+    "two holders have one epoch": (
+        "only_the_newest_holder_acknowledges",
+        after(opening(5, "third"), Opened(5, 2, 3, 4)),
+    ),
+    "a fenced holder may go on": (
+        "only_the_newest_holder_acknowledges",
+        after(opening(5, "first", 1), Opened(5, 1, 3, 4)),
+    ),
+    "an epoch changes under its holder": (
+        "only_the_newest_holder_acknowledges",
+        after(opening(5, "second", 2), Opened(5, 3, 3, 4)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_HISTORIES)
+def test_a_bad_history_is_caught(name: str) -> None:
+    rule, events = BAD_HISTORIES[name]
+    assert rule in rules_of(events, final())
+
+
+BAD_FINALS: dict[str, tuple[str, FinalRead]] = {
+    "an acknowledged record is gone": ("acknowledged_is_stored", final(STORED[:3])),
+    "a run is gone": ("acknowledged_is_stored", {}),
+    "an acknowledged record has another place": (
+        "acknowledged_is_stored",
+        final((*STORED[:3], replace(STORED[3], offset=9))),
+    ),
+    "another record stands in its place": ("acknowledged_is_stored", final((*STORED[:3], record(4, key="k5")))),
+    "a refused record is there": ("refused_is_not_stored", final((*STORED, record(5)))),
+    "a record is there twice": ("one_seq_for_one_key", final((*STORED, record(5, key="k1", payload="p1")))),
+    "a stored payload changed": ("stored_was_sent_unchanged", final((*STORED[:3], record(4, payload="x")))),
+    "a seq is missing": ("seqs_without_gaps", final((*STORED[:2], STORED[3]))),
+    "the run counts otherwise": (
+        "seqs_without_gaps",
+        {RUN: replace(final()[RUN], streams={STREAM: FinalStream(5, 3, 2)})},
+    ),
+    "offsets go back": ("log_order", final((*STORED[:3], replace(STORED[3], offset=2)))),
+    "time goes back": ("log_order", final((*STORED[:3], replace(STORED[3], accept_time_us=1)))),
+    "a sender's order is lost": (
+        "senders_order",
+        final((record(1, key="k2", payload="p2"), record(2, key="k1", payload="p1"), *STORED[2:])),
+    ),
+    "an ended run is running": ("ended_runs_stay_ended", final(state="RUNNING")),
+    "a delivered record is gone": ("delivered_is_stored", final(STORED[:3])),
+    "an observed record is gone": ("observers_see_everything_once", final(STORED[:3])),
+    "a confirmed cursor is gone": ("cursor_never_goes_back", final(cursor=2)),
+    "unread records are miscounted": (
+        "delivered_or_unread",
+        {RUN: replace(final()[RUN], streams={STREAM: FinalStream(4, 3, 2)})},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FINALS)
+def test_a_bad_end_is_caught(name: str) -> None:
+    rule, final_read = BAD_FINALS[name]
+    assert rule in rules_of(GOOD, final_read)
+
+
+def test_a_record_that_nobody_was_given_must_be_unread() -> None:
+    undelivered = tuple(event for event in GOOD if not (isinstance(event, Delivered) and event.record.seq == 1))
+    assert "delivered_or_unread" in rules_of(undelivered, final())
+
+
+def test_every_rule_is_tested() -> None:
+    tested = {rule for rule, _ in (*BAD_HISTORIES.values(), *BAD_FINALS.values())}
+    assert {rule.__name__ for rule in RULES} == tested
+
+
+def test_violations_are_sentences_with_ids() -> None:
+    history = History()
+    for event in GOOD:
+        history.add(event)
+    assert check(history, final(STORED[:3]))[0] == (
+        "acknowledged_is_stored: run-1/words key k4 was acknowledged as seq 4 and is lost"
+    )

@@ -1,0 +1,102 @@
+"""The real server in a world that fails, or with one safeguard taken out: `python -m support.chaos.launch`.
+
+The product has no switch for this: names of it are replaced before the modules that use them are imported. All other
+flags go to the server.
+"""
+
+import argparse
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import apsw
+
+from midstream_server.domain import accept, holding
+from midstream_server.store.sqlite import database, group_commit
+from support.chaos.power_cut import PowerCut
+
+SLOW_DISK_SECONDS = 0.02
+
+
+def without_fsync() -> None:
+    """Commits are written and never synced."""
+    _replace(database, "make_durable", lambda connection: connection.execute("PRAGMA synchronous = OFF").fetchall())
+
+
+def without_fsync_of_commits() -> None:
+    """The write-ahead log is synced at checkpoints only, as SQLite does by default in this mode."""
+    _replace(database, "make_durable", lambda connection: connection.execute("PRAGMA synchronous = NORMAL").fetchall())
+
+
+def without_commit_before_receipt() -> None:
+    """Callers are answered before the commit, which then takes as long as a slow disk's."""
+    commit = group_commit.GroupCommit._commit
+
+    def answer_first(self: Any, group: Any, results: Any, changes: Any) -> None:
+        for pending, result in zip(group, results, strict=True):
+            self._loop.call_soon_threadsafe(group_commit._settle, pending, result)
+        time.sleep(SLOW_DISK_SECONDS)
+        commit(self, group, results, changes)
+
+    _replace(group_commit.GroupCommit, "_commit", answer_first)
+
+
+def without_key_check() -> None:
+    """No idempotency key is ever known, nor does the schema mind."""
+    open_writer = database.open_writer
+
+    def open_without_unique_keys(*args: Any) -> apsw.Connection:
+        connection = open_writer(*args)
+        connection.execute("DROP INDEX IF EXISTS entries_key").fetchall()
+        return connection
+
+    _replace(accept, "_earlier_record", lambda draft, stored, in_batch: None)
+    _replace(database, "open_writer", open_without_unique_keys)
+
+
+def without_cursor_check() -> None:
+    """An acknowledgement sets the cursor to whatever it says."""
+    _replace(holding, "moved_cursor", lambda *, cursor, through_seq, delivered_seq: through_seq)
+
+
+def without_holder_check() -> None:
+    """Whoever was a holder once may go on."""
+    _replace(holding, "check_holder", lambda stream_id, *, claimed, current: None)
+
+
+SAFEGUARDS: dict[str, Callable[[], None]] = {
+    "fsync": without_fsync,
+    "fsync_of_commits": without_fsync_of_commits,
+    "commit_before_receipt": without_commit_before_receipt,
+    "key_check": without_key_check,
+    "cursor_check": without_cursor_check,
+    "holder_check": without_holder_check,
+}
+
+
+def _replace(owner: Any, name: str, replacement: Any) -> None:
+    if not hasattr(owner, name):
+        raise AttributeError(f"{owner} has no {name} any more: the planted bug must follow the product")
+    setattr(owner, name, replacement)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--power-cut", action="store_true", help="unsynced writes do not outlive the process")
+    parser.add_argument("--torn", metavar="SEED", help="with --power-cut: some sectors of them do")
+    parser.add_argument("--without", choices=SAFEGUARDS, help="take out one safeguard")
+    options, server_arguments = parser.parse_known_args()
+    power_cut = None
+    if options.power_cut:
+        power_cut = PowerCut(torn=None if options.torn is None else random.Random(options.torn))
+    if options.without is not None:
+        SAFEGUARDS[options.without]()
+    from midstream_server.cli import main as serve  # Only now: it imports what was replaced by name.
+
+    serve(server_arguments)
+    del power_cut  # Registered until here.
+
+
+if __name__ == "__main__":
+    main()
