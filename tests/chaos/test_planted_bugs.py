@@ -23,7 +23,6 @@ FOUND_BY: dict[str, set[str]] = {
 
 
 async def run(directory: Path, seed: int, *flags: str) -> Verdict:
-    directory.mkdir()
     return await chaos(directory, seed=f"planted-{seed}", kills=KILLS, launch=["--power-cut", *flags])
 
 
@@ -33,16 +32,16 @@ def test_every_planted_bug_is_tried() -> None:
 
 @pytest.mark.timeout(120)
 async def test_nothing_is_found_with_all_safeguards(tmp_path: Path) -> None:
-    verdict = await run(tmp_path / "sound", 0)
+    verdict = await run(tmp_path, 0)
     assert not verdict.violations, verdict
 
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("safeguard", FOUND_BY)
-async def test_a_planted_bug_is_found(tmp_path: Path, safeguard: str) -> None:
+async def test_a_planted_bug_is_found(tmp_path_factory: pytest.TempPathFactory, safeguard: str) -> None:
     missing = FOUND_BY[safeguard]
     for seed in range(TRIES):
-        verdict = await run(tmp_path / str(seed), seed, "--without", safeguard)
+        verdict = await run(tmp_path_factory.mktemp(safeguard), seed, "--without", safeguard)
         missing = missing - verdict.rules()
         if not missing:
             return

@@ -10,8 +10,8 @@ from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-unty
 from grpc import aio
 
 from midstream.v1.record_pb2 import Payload, Record
-from midstream.v1.run_service_pb2_grpc import RunServiceAsyncStub, RunServiceStub
-from midstream.v1.stream_service_pb2_grpc import StreamServiceAsyncStub, StreamServiceStub
+from midstream.v1.run_service_pb2_grpc import RunServiceStub
+from midstream.v1.stream_service_pb2_grpc import StreamServiceStub
 from support.chaos.history import History, SeenRecord, Surprise
 
 Request = TypeVar("Request")
@@ -47,8 +47,8 @@ class Wire:
 
     def __init__(self, address: str) -> None:
         self._channel = aio.insecure_channel(address, options=CHANNEL_OPTIONS)
-        self.streams: StreamServiceAsyncStub = StreamServiceStub(self._channel)
-        self.runs: RunServiceAsyncStub = RunServiceStub(self._channel)
+        self.streams = StreamServiceStub(self._channel)
+        self.runs = RunServiceStub(self._channel)
 
     async def close(self) -> None:
         await self._channel.close()
