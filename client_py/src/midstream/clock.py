@@ -26,7 +26,7 @@ class SystemClock:
 
     async def sleep_until(self, us: int) -> None:
         # Short sleeps, since an administrator may set the clock while we sleep.
-        while (remaining := us - self.now_us()) > 0:
+        while (remaining := us - self.now_us()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(min(remaining, _LONGEST_SLEEP_US) / 1_000_000)
 
 
@@ -88,5 +88,5 @@ class SteadyClock:
         return time.monotonic_ns() // 1_000
 
     async def sleep_until(self, us: int) -> None:
-        while (remaining := us - self.now_us()) > 0:
+        while (remaining := us - self.now_us()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(remaining / 1_000_000)

@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import is_dataclass
 from functools import lru_cache
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
@@ -18,6 +18,7 @@ from midstream.v1.record_pb2 import Payload, TypedMessage
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
 
+_PLAIN: Final = frozenset({str, int, float, bool, type(None), dict, list})
 _to_json: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _to_ascii_json: Final = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
 
@@ -33,12 +34,13 @@ class AnyCodec:
     """A stream without a type: JSON values, and bytes. Models and protobuf messages may be sent as well."""
 
     def encode(self, value: Any) -> Payload:
-        if isinstance(value, (bytes, bytearray, memoryview)):
-            return Payload(raw=bytes(value))
-        if isinstance(value, Message):
-            return _protobuf_payload(value)
-        if isinstance(value, BaseModel) or (is_dataclass(value) and not isinstance(value, type)):
-            return _model_codec(type(value)).encode(value)
+        if type(value) not in _PLAIN:
+            if isinstance(value, (bytes, bytearray, memoryview)):
+                return Payload(raw=bytes(value))
+            if isinstance(value, Message):
+                return _protobuf_payload(value)
+            if isinstance(value, BaseModel) or (is_dataclass(value) and not isinstance(value, type)):
+                return _model_codec(type(value)).encode(value)
         try:
             text = _to_json(value)
         except (TypeError, ValueError, RecursionError) as error:
@@ -133,18 +135,20 @@ def codec_for(declared: type[T] | None) -> Codec[T]:
     message class, or None for any JSON. Raises TypeError for a type that none of them handles."""
     if declared is None:
         return ANY
-    if declared is bytes:
+    # What follows tells the types apart at run time, which no type checker can follow.
+    unchecked: Any = declared
+    if unchecked is bytes:
         return cast(Codec[T], BytesCodec())
-    if inspect.isclass(declared) and issubclass(declared, Message):
-        return cast(Codec[T], ProtobufCodec(declared))
-    return _model_codec(declared)
+    if inspect.isclass(unchecked) and issubclass(unchecked, Message):
+        return cast(Codec[T], ProtobufCodec(unchecked))
+    return _model_codec(unchecked)
 
 
 @lru_cache(maxsize=1024)
-def _model_codec(declared: Hashable) -> ModelCodec[Any]:
+def _model_codec(declared: Any) -> ModelCodec[Any]:
     name = getattr(declared, "__name__", None) or str(declared)
     try:
-        return ModelCodec(TypeAdapter[Any](declared), name)
+        return ModelCodec(TypeAdapter(declared), name)
     except PydanticSchemaGenerationError as error:
         raise TypeError(
             f"{name} cannot be a stream's type: use a pydantic model, a type made of plain values, bytes, "

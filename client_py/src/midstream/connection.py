@@ -90,6 +90,10 @@ class Connection:
             raise error
         await self.clock.sleep_until(now_us + delay_us)
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     def check_usable(self) -> None:
         """Raises MidstreamError on a closed client, and on another event loop than the first one."""
         if self._closed:

@@ -66,7 +66,9 @@ def _exact(value: Duration, unit: Unit) -> Fraction:
     if isinstance(value, str):
         return _exact_text(value)
     if not math.isfinite(value):
-        raise ValueError(f"a duration must be finite, got {value!r}: {_EXAMPLES}; None stands for no limit, where allowed")
+        raise ValueError(
+            f"a duration must be finite, got {value!r}: {_EXAMPLES}; None stands for no limit, where allowed"
+        )
     # A float is read as it prints: 0.1 is a tenth, not the binary number a trifle above it.
     exact = Fraction(str(value)) if isinstance(value, float) else Fraction(value)
     return exact * US_PER[unit]

@@ -1,7 +1,7 @@
-"""What goes wrong, as exceptions. Made from a failed call or from a `google.rpc.Status`; nothing else looks inside these."""
+"""What goes wrong, as exceptions, made from a failed call or from a `google.rpc.Status`."""
 
 from collections.abc import Iterable, Mapping
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import grpc
 from google.rpc import code_pb2, error_details_pb2, status_pb2
@@ -12,7 +12,7 @@ _DETAILS_KEY: Final = "grpc-status-details-bin"
 class MidstreamError(Exception):
     """A call was refused or could not be made.
 
-    `reason` is a name of `midstream.v1.ErrorReason` ("" where the server gave none), `code` the gRPC status code's name.
+    `reason` is a name of `midstream.v1.ErrorReason` ("" where the server gave none), `code` the gRPC status's name.
     `metadata` holds the reason's values, `fields` what is wrong with which field of the request or payload.
     `retry_after_us` (microseconds) is set where the server said when a retry may help.
     """
@@ -83,16 +83,21 @@ class FailedCall(Protocol):
 
     def code(self) -> grpc.StatusCode: ...
     def details(self) -> str | None: ...
-    def trailing_metadata(self) -> Iterable[tuple[str, str | bytes]] | None: ...
+    def trailing_metadata(self) -> Any: ...
 
 
 def from_call(failed: FailedCall) -> MidstreamError:
     """The error that a failed call stands for."""
-    for key, value in failed.trailing_metadata() or ():
+    return from_outcome(failed.code(), failed.details(), failed.trailing_metadata())
+
+
+def from_outcome(code: grpc.StatusCode, details: str | None, trailers: Iterable[Any] | None) -> MidstreamError:
+    """The error that a call's outcome stands for, with the server's own details where it gave some."""
+    for key, value in trailers or ():
         if key == _DETAILS_KEY and isinstance(value, bytes):
             return from_status(status_pb2.Status.FromString(value))
-    code = failed.code().name
-    return _BY_CODE.get(code, MidstreamError)(failed.details() or "the call failed without a message", code=code)
+    kind = _BY_CODE.get(code.name, MidstreamError)
+    return kind(details or "the call failed without a message", code=code.name)
 
 
 def from_status(status: status_pb2.Status) -> MidstreamError:
@@ -103,7 +108,9 @@ def from_status(status: status_pb2.Status) -> MidstreamError:
     fields: dict[str, str] = {}
     retry_after_us: int | None = None
     for detail in status.details:
-        info, bad_request, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+        info = error_details_pb2.ErrorInfo()
+        bad_request = error_details_pb2.BadRequest()
+        retry = error_details_pb2.RetryInfo()
         if detail.Unpack(info):
             reason, metadata = info.reason, dict(info.metadata)
         elif detail.Unpack(bad_request):

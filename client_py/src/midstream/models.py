@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Final, Self
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -40,6 +40,7 @@ class RunState(StrEnum):
         return self in _FINAL
 
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FINAL: Final = frozenset({RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED, RunState.EXPIRED})
 
 
@@ -120,8 +121,9 @@ class SendResult:
 
     @classmethod
     def from_proto(cls, receipt: stream_service_pb2.Receipt) -> Self:
-        if receipt.HasField("accepted"):
-            return cls(Receipt.from_proto(receipt.accepted), None)
+        accepted = receipt.accepted
+        if accepted.seq:  # An unset `accepted` reads as seq 0; this is quicker than to ask which one is set.
+            return cls(Receipt.from_proto(accepted))
         return cls(None, from_status(receipt.error))
 
 
@@ -238,4 +240,9 @@ class Run:
 
 
 def _time(timestamp: Timestamp) -> datetime:
-    return timestamp.ToDatetime(tzinfo=UTC)
+    return _cached_time(timestamp.seconds, timestamp.nanos)
+
+
+@lru_cache(maxsize=256)  # The records of one commit share their time.
+def _cached_time(seconds: int, nanos: int) -> datetime:
+    return _EPOCH + timedelta(seconds=seconds, microseconds=nanos // 1_000)

@@ -29,6 +29,8 @@ class UlidSource:
         self._lock = threading.Lock()
         self._last_ms = -1
         self._last = 0
+        self._prefix = ""  # of `_last`: all but the four characters that counting up changes
+        self._prefix_of = -1
 
     def next(self) -> str:
         now_ms = self._now_ms()
@@ -39,27 +41,16 @@ class UlidSource:
                 self._last = now_ms << _RANDOM_BITS | self._random_bits(_RANDOM_BITS - 1)
             else:
                 self._last += 1
-            return encode(self._last)
+            number = self._last
+            if number >> 20 != self._prefix_of:
+                self._prefix_of = number >> 20
+                self._prefix = encode(number)[:-4]
+            return self._prefix + _PAIRS[number >> 10 & 1023] + _PAIRS[number & 1023]
 
 
 def encode(number: int) -> str:
     """A 128-bit number as 26 characters of Crockford's base 32."""
-    pairs = _PAIRS
-    return (
-        pairs[number >> 120]
-        + pairs[number >> 110 & 1023]
-        + pairs[number >> 100 & 1023]
-        + pairs[number >> 90 & 1023]
-        + pairs[number >> 80 & 1023]
-        + pairs[number >> 70 & 1023]
-        + pairs[number >> 60 & 1023]
-        + pairs[number >> 50 & 1023]
-        + pairs[number >> 40 & 1023]
-        + pairs[number >> 30 & 1023]
-        + pairs[number >> 20 & 1023]
-        + pairs[number >> 10 & 1023]
-        + pairs[number & 1023]
-    )
+    return "".join(_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10))
 
 
 _source = UlidSource()

@@ -1,0 +1,281 @@
+"""The client: starts runs, sends records into them, and watches both."""
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import grpc
+
+from midstream import ambient, durations, ulid, url
+from midstream.backoff import Backoff
+from midstream.codec import ANY
+from midstream.connection import Connection
+from midstream.durations import Duration
+from midstream.errors import PayloadError, from_call
+from midstream.models import Receipt, Record, Run, RunState, SendResult
+from midstream.sender import Many, Sender
+from midstream.streams import Stream, check_pairs, encode, stream_id_of
+from midstream.v1 import record_pb2, run_pb2, run_service_pb2, stream_service_pb2
+
+if TYPE_CHECKING:
+    from midstream.attached_run import AttachedRun
+
+_DRAIN_US: Final = 5_000_000
+_YIELD_EVERY: Final = 250
+_RUNS_PER_PAGE: Final = 200
+_RECORDS_PER_PAGE: Final = 1_000
+
+
+def connect(url: str | None = None, *, retry_timeout: Duration | None = "60s") -> "Client":
+    """A client of the server at `url`, else at MIDSTREAM_URL, else on this machine. No I/O happens before its first use.
+
+    Use it as `async with midstream.connect() as client`, or close it. `retry_timeout` bounds how long one call is
+    retried while the server cannot be reached; None: for ever. Raises ValueError for a URL that makes no sense.
+    """
+    return Client(url, retry_timeout=retry_timeout)
+
+
+class Client:
+    """Talks to one server over one connection. Belongs to the event loop that first uses it.
+
+    Calls that the server cannot be reached for are repeated, with growing pauses; every record and every new run carries
+    a key, so nothing is stored twice. All methods raise MidstreamError.
+    """
+
+    def __init__(self, server_url: str | None = None, *, retry_timeout: Duration | None = "60s") -> None:
+        retry_timeout_us = None if retry_timeout is None else durations.parse(retry_timeout)
+        self._connection = Connection(url.resolve(server_url), retry_timeout_us=retry_timeout_us)
+        self._sender = Sender(self._connection)
+        self._enclosing: Client | None = None
+
+    async def __aenter__(self) -> Self:
+        self._enclosing = ambient.client_in_block.get()
+        ambient.client_in_block.set(self)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if ambient.client_in_block.get() is self:
+            ambient.client_in_block.set(self._enclosing)
+        await self.close()
+
+    async def close(self) -> None:
+        """Waits up to 5 s for sends that are under way, fails the rest of them, and closes the connection."""
+        try:
+            await self._sender.close(drain_us=_DRAIN_US)
+        finally:
+            await self._connection.close()
+
+    @property
+    def closed(self) -> bool:
+        return self._connection.closed
+
+    @property
+    def url(self) -> str:
+        return str(self._connection.address)
+
+    # Runs.
+
+    async def start_run(
+        self,
+        task: str,
+        payload: Any = None,
+        *,
+        run_id: str | None = None,
+        records: Iterable[tuple[Stream, Any]] = (),
+        max_duration: Duration | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Run:
+        """Starts a managed run. `records` are stored before its task begins.
+
+        With a `run_id` of your own, the same call again returns the run that exists already.
+        """
+        request = run_service_pb2.StartRunRequest(
+            run_id=new_run_id() if run_id is None else run_id,
+            spec=run_spec(task, payload, max_duration=max_duration, metadata=metadata),
+        )
+        for stream, value in records:
+            # The place in the list, not a random key: the same call again must have the same content.
+            key = f"first-{len(request.records) + 1}"
+            record = record_pb2.NewRecord(payload=encode(stream, value), idempotency_key=key)
+            request.records.add(stream_id=stream_id_of(stream), record=record)
+        response = await self._connection.unary(self._connection.runs.StartRun, request)
+        return Run.from_proto(response.run)
+
+    def attach(
+        self,
+        run_id: str | None = None,
+        *,
+        task: str | None = None,
+        payload: Any = None,
+        max_duration: Duration | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> "AbstractAsyncContextManager[AttachedRun]":
+        """Makes this process a run for as long as the block lasts, or finds the run that it is."""
+        from midstream.attached_run import AttachedRun
+
+        return AttachedRun(self, run_id, task=task, payload=payload, max_duration=max_duration, metadata=metadata)
+
+    async def get_run(self, run_id: str) -> Run:
+        request = run_service_pb2.GetRunRequest(run_id=run_id)
+        return Run.from_proto((await self._connection.unary(self._connection.runs.GetRun, request)).run)
+
+    async def cancel_run(self, run_id: str) -> Run:
+        """Asks a run to stop. It may take up to 30 s to clean up."""
+        request = run_service_pb2.CancelRunRequest(run_id=run_id)
+        return Run.from_proto((await self._connection.unary(self._connection.runs.CancelRun, request)).run)
+
+    async def list_runs(self, task: str | None = None, states: Iterable[RunState | str] = ()) -> AsyncIterator[Run]:
+        """Every run, newest first, without payloads and results."""
+        request = run_service_pb2.ListRunsRequest(
+            task=task or "",
+            states=[run_pb2.Run.State.Value(f"STATE_{RunState(state)}") for state in states],
+            page_size=_RUNS_PER_PAGE,
+        )
+        while True:
+            page = await self._connection.unary(self._connection.runs.ListRuns, request)
+            for run in page.runs:
+                yield Run.from_proto(run)
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def watch_run(self, run_id: str) -> AsyncIterator[Run]:
+        """The run as it stands, and again whenever it has changed, until it has ended."""
+        request = run_service_pb2.WatchRunRequest(run_id=run_id)
+        last: run_pb2.Run | None = None
+        backoff = Backoff()
+        while True:
+            call = self._connection.runs.WatchRun(request)
+            try:
+                async for response in call:
+                    backoff.reset()
+                    if response.run == last:
+                        continue  # the first word after a reconnect may be an old one
+                    last = response.run
+                    run = Run.from_proto(last)
+                    yield run
+                    if run.state.is_final:
+                        return
+                return
+            except grpc.aio.AioRpcError as failed:
+                error = from_call(failed)
+            finally:
+                call.cancel()
+            await self._connection.pause(backoff, error)
+
+    # Records.
+
+    async def send(
+        self,
+        run_id: str,
+        stream: Stream,
+        value: Any,
+        *,
+        key: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Receipt:
+        """Stores a record; when this returns, it is on disk.
+
+        `key` makes your own repetition safe: the same key with the same value is stored once. Without one, a random key
+        covers the client's own retries.
+        """
+        target = (run_id, stream_id_of(stream))
+        return await self._sender.send(target, encode(stream, value), key=key, metadata=metadata)
+
+    async def send_many(
+        self, run_id: str, stream: Stream, values: Iterable[Any] | AsyncIterable[Any]
+    ) -> list[SendResult]:
+        """Stores many records, pipelined, and returns what became of each, in order.
+
+        A value that is refused does not hold up the others. What `values` itself raises is raised at once; the records
+        before that are stored all the same.
+        """
+        target = (run_id, stream_id_of(stream))
+        sender, answers = self._sender, Many()
+        refused: list[tuple[int, SendResult]] = []
+        count = 0
+        async for value in _each(values):
+            try:
+                payload = encode(stream, value)
+            except PayloadError as error:
+                refused.append((count, SendResult(error=error)))
+            else:
+                await sender.room()
+                sender.put(target, payload, answers)
+            count += 1
+        results = await answers.all_of(count - len(refused))
+        for index, result in refused:
+            results.insert(index, result)
+        return results
+
+    async def peek(self, run_id: str, stream: Stream) -> Record | None:
+        """The newest record that the run has not consumed. Consumes nothing."""
+        request = stream_service_pb2.PeekRequest(run_id=run_id, stream_id=stream_id_of(stream))
+        response = await self._connection.unary(self._connection.streams.Peek, request)
+        return Record.from_proto(response.record) if response.HasField("record") else None
+
+    async def tail(self, run_id: str, stream: Stream | None = None, *, after_offset: int = 0) -> AsyncIterator[Record]:
+        """Every record behind `after_offset`, in offset order, as it comes, until the run has ended. Consumes nothing."""
+        stream_id = "" if stream is None else stream_id_of(stream)
+        request = stream_service_pb2.TailRequest(run_id=run_id, stream_id=stream_id, after_offset=after_offset)
+        backoff = Backoff()
+        while True:
+            call = self._connection.streams.Tail(request)
+            try:
+                async for response in call:
+                    backoff.reset()
+                    for record in response.records:
+                        yield Record.from_proto(record)
+                    request.after_offset = response.as_of_offset
+                return
+            except grpc.aio.AioRpcError as failed:
+                error = from_call(failed)
+            finally:
+                call.cancel()
+            await self._connection.pause(backoff, error)
+
+    async def list_records(self, run_id: str, stream: Stream | None = None) -> AsyncIterator[Record]:
+        """Every stored record in offset order, consumed or not."""
+        request = stream_service_pb2.ListRecordsRequest(
+            run_id=run_id,
+            stream_id="" if stream is None else stream_id_of(stream),
+            page_size=_RECORDS_PER_PAGE,
+        )
+        while True:
+            page = await self._connection.unary(self._connection.streams.ListRecords, request)
+            for record in page.records:
+                yield Record.from_proto(record)
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+
+def new_run_id() -> str:
+    """Chosen here and not by the server, so that a repeated call finds the run that the first one made."""
+    return f"run_{ulid.new()}"
+
+
+def run_spec(
+    task: str, payload: Any, *, max_duration: Duration | None, metadata: Mapping[str, str] | None
+) -> run_pb2.RunSpec:
+    """What a new run is made of."""
+    spec = run_pb2.RunSpec(task=task, payload=ANY.encode(payload), metadata=check_pairs(metadata))
+    if max_duration is not None:
+        spec.max_duration.FromMicroseconds(durations.parse(max_duration))
+    return spec
+
+
+async def _each(values: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]:
+    """The values; from time to time the loop gets its turn, so that records leave while others are still being made."""
+    if isinstance(values, AsyncIterable):
+        async for value in values:
+            yield value
+        return
+    for index, value in enumerate(values):
+        if index % _YIELD_EVERY == _YIELD_EVERY - 1:
+            await asyncio.sleep(0)
+        yield value
