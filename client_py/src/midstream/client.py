@@ -29,7 +29,7 @@ _RECORDS_PER_PAGE: Final = 1_000
 
 
 def connect(url: str | None = None, *, retry_timeout: Duration | None = "60s") -> "Client":
-    """A client of the server at `url`, else at MIDSTREAM_URL, else on this machine. No I/O happens before its first use.
+    """A client of the server at `url`, else at MIDSTREAM_URL, else on this machine. Connects on its first use.
 
     Use it as `async with midstream.connect() as client`, or close it. `retry_timeout` bounds how long one call is
     retried while the server cannot be reached; None: for ever. Raises ValueError for a URL that makes no sense.
@@ -40,8 +40,8 @@ def connect(url: str | None = None, *, retry_timeout: Duration | None = "60s") -
 class Client:
     """Talks to one server over one connection. Belongs to the event loop that first uses it.
 
-    Calls that the server cannot be reached for are repeated, with growing pauses; every record and every new run carries
-    a key, so nothing is stored twice. All methods raise MidstreamError.
+    While the server cannot be reached, calls are repeated with growing pauses; every record and every new run carries a
+    key, so nothing is stored twice. All methods raise MidstreamError.
     """
 
     def __init__(self, server_url: str | None = None, *, retry_timeout: Duration | None = "60s") -> None:
@@ -219,7 +219,7 @@ class Client:
         return Record.from_proto(response.record) if response.HasField("record") else None
 
     async def tail(self, run_id: str, stream: Stream | None = None, *, after_offset: int = 0) -> AsyncIterator[Record]:
-        """Every record behind `after_offset`, in offset order, as it comes, until the run has ended. Consumes nothing."""
+        """Every record behind `after_offset`, in offset order, as it comes, until the run has ended. Consumes none."""
         stream_id = "" if stream is None else stream_id_of(stream)
         request = stream_service_pb2.TailRequest(run_id=run_id, stream_id=stream_id, after_offset=after_offset)
         backoff = Backoff()

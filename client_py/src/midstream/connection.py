@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -11,8 +11,12 @@ from midstream.backoff import Backoff
 from midstream.clock import Clock, SteadyClock
 from midstream.errors import MidstreamError, from_call
 from midstream.url import Address
-from midstream.v1.run_service_pb2_grpc import RunServiceAsyncStub, RunServiceStub
-from midstream.v1.stream_service_pb2_grpc import StreamServiceAsyncStub, StreamServiceStub
+from midstream.v1.run_service_pb2_grpc import RunServiceStub
+from midstream.v1.stream_service_pb2_grpc import StreamServiceStub
+
+if TYPE_CHECKING:  # the stubs' asyncio side exists for type checkers only
+    from midstream.v1.run_service_pb2_grpc import RunServiceAsyncStub
+    from midstream.v1.stream_service_pb2_grpc import StreamServiceAsyncStub
 
 Q = TypeVar("Q", bound=Message)
 R = TypeVar("R", bound=Message)
@@ -52,14 +56,14 @@ class Connection:
         self._closed = False
 
     @property
-    def streams(self) -> StreamServiceAsyncStub:
+    def streams(self) -> "StreamServiceAsyncStub":
         self.check_usable()
         if self._streams is None:
             self._streams = StreamServiceStub(self._opened())
         return self._streams
 
     @property
-    def runs(self) -> RunServiceAsyncStub:
+    def runs(self) -> "RunServiceAsyncStub":
         self.check_usable()
         if self._runs is None:
             self._runs = RunServiceStub(self._opened())
