@@ -6,9 +6,13 @@ from pathlib import Path
 import grpc
 import pytest
 
+from midstream.clock import ManualClock
+from midstream.v1.run_service_pb2_grpc import RunServiceStub
+from midstream.v1.stream_service_pb2_grpc import StreamServiceStub
 from midstream_server.server import Server
 from midstream_server.settings import Settings
 from support.server_process import ServerProcess
+from support.stubs import Stubs
 
 
 @pytest.fixture
@@ -18,9 +22,15 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-async def server(settings: Settings) -> AsyncIterator[Server]:
+def clock() -> ManualClock:
+    """The time of `server`, which only the test moves: through `server.advance`, so that timers have fired after it."""
+    return ManualClock()
+
+
+@pytest.fixture
+async def server(settings: Settings, clock: ManualClock) -> AsyncIterator[Server]:
     """A server on the test's own loop."""
-    async with Server(settings) as server:
+    async with Server(settings, clock=clock) as server:
         yield server
 
 
@@ -28,6 +38,11 @@ async def server(settings: Settings) -> AsyncIterator[Server]:
 async def channel(server: Server) -> AsyncIterator[grpc.aio.Channel]:
     async with grpc.aio.insecure_channel(server.url.removeprefix("grpc://")) as channel:
         yield channel
+
+
+@pytest.fixture
+def stubs(channel: grpc.aio.Channel) -> Stubs:
+    return Stubs(streams=StreamServiceStub(channel), runs=RunServiceStub(channel))
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 from google.protobuf.empty_pb2 import Empty
 
 from midstream_server.domain.errors import server_draining
+from midstream_server.operations.core import Core
 from midstream_server.server import Server, StartError
 from midstream_server.settings import Settings
 from support.server_process import ServerProcess
@@ -27,8 +27,8 @@ class FollowServer(Server):
 
     deaf = False
 
-    async def _add_services(self, grpc_server: grpc.aio.Server, started: AsyncExitStack) -> None:
-        await super()._add_services(grpc_server, started)
+    async def _add_services(self, grpc_server: grpc.aio.Server, core: Core) -> None:
+        await super()._add_services(grpc_server, core)
         method: Any = grpc.unary_stream_rpc_method_handler(
             self._follow,
             Empty.FromString,
@@ -93,6 +93,20 @@ async def test_a_port_in_use_is_a_clear_error(settings: Settings, tmp_path: Path
         second = Server(settings.model_copy(update={"listen": taken, "database": tmp_path / "other.db"}))
         with pytest.raises(StartError, match=f"cannot listen on {taken}.*--listen"):
             await second.start()
+
+
+async def test_a_database_in_use_is_a_clear_error(server: Server) -> None:
+    with pytest.raises(StartError, match="is in use by another midstream-server"):
+        await Server(server.settings).start()
+
+
+async def test_a_failed_start_leaves_nothing_open(settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        with pytest.raises(StartError):
+            await Server(settings.model_copy(update={"metrics_listen": taken})).start()
+    async with Server(settings):
+        pass
 
 
 async def test_a_metrics_port_in_use_is_a_clear_error(settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """What generic tools need: health, and reflection that describes every service without our files."""
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,22 @@ async def test_a_watcher_hears_of_the_drain_and_does_not_hold_it_up(server: Serv
     assert (await watch.read()).status == SERVING
     await server.stop()
     assert (await watch.read()).status == NOT_SERVING
+
+
+async def test_a_burst_of_5000_calls_is_served_whole(channel: grpc.aio.Channel) -> None:
+    check = health_pb2_grpc.HealthStub(channel).Check
+    answers = await asyncio.gather(*(check(health_pb2.HealthCheckRequest()) for _ in range(5_000)))
+    assert {answer.status for answer in answers} == {SERVING}
+
+
+async def test_bytes_that_are_not_http_do_not_disturb_others(server: Server, channel: grpc.aio.Channel) -> None:
+    for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 1_000, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 1_000):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(garbage)
+        await reader.read()  # Until the server hangs up.
+        writer.close()
+    answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+    assert answer.status == SERVING
 
 
 async def test_reflection_lists_and_describes_the_services(channel: grpc.aio.Channel) -> None:

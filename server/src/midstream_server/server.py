@@ -9,9 +9,16 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
 from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
 
+from midstream.clock import Clock, ManualClock, SystemClock
 from midstream.v1 import run_service_pb2, stream_service_pb2
 from midstream_server.drain import Drain
+from midstream_server.operations.core import Core
+from midstream_server.operations.hub import Hub
+from midstream_server.operations.timekeeper import Timekeeper
 from midstream_server.settings import Settings, split_address
+from midstream_server.store.sqlite.database import DatabaseUnusable
+from midstream_server.store.sqlite.group_commit import CommitReport
+from midstream_server.store.sqlite.store import SqliteStore
 from midstream_server.telemetry import log
 from midstream_server.telemetry.http import MetricsHttp, TakeSnapshot
 from midstream_server.telemetry.metrics import Metrics
@@ -53,8 +60,9 @@ class StartError(Exception):
 class Server:
     """One Midstream server on the running loop. Several may share a process, each with its own database."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
         self.settings = settings
+        self.clock = SystemClock() if clock is None else clock
         self.metrics = Metrics()
         self.drain = Drain()
         self.port = 0
@@ -78,9 +86,10 @@ class Server:
         """Serves when it returns. Raises StartError, with nothing left open, where it cannot."""
         async with AsyncExitStack() as started:
             grpc_server = grpc.aio.server(interceptors=[self._interceptor], options=OPTIONS)
-            await self._add_services(grpc_server, started)
             self.port = _bind(grpc_server, self.settings.listen)
-            await self._start_metrics(started, snapshot=None)
+            core = await self._start_core(started)
+            self._start_metrics(started, snapshot=core.store.snapshot)
+            await self._add_services(grpc_server, core)
             await grpc_server.start()
             started.push_async_callback(self._stop_calls, grpc_server)
             self._running = started.pop_all()
@@ -100,14 +109,49 @@ class Server:
     ) -> None:
         await self.stop()
 
-    async def _add_services(self, grpc_server: grpc.aio.Server, started: AsyncExitStack) -> None:
+    async def advance(self, duration_us: int) -> None:
+        """Moves the ManualClock that the server was made with, and completes every timer that came due."""
+        if not isinstance(self.clock, ManualClock):
+            raise TypeError("only a server with a ManualClock can be advanced")
+        self.clock.advance(duration_us)
+        await self._timekeeper.run_due()
+
+    async def _start_core(self, started: AsyncExitStack) -> Core:
+        hub = Hub(self.clock)
+
+        def on_commit(report: CommitReport) -> None:
+            self.metrics.committed(report.operations, report.seconds)
+            hub.ring(report.changes)
+
+        try:
+            store = SqliteStore(
+                self.settings.database, limits=self.settings.limits, periods=self.settings.periods, on_commit=on_commit
+            )
+        except DatabaseUnusable as error:
+            raise StartError(str(error)) from None
+        started.push_async_callback(store.close)
+        # Nobody could hold a run while the server was away.
+        await store.postpone_unheld(due_us=self.clock.now_us() + self.settings.unheld_expiry)
+        self._timekeeper = Timekeeper(store, hub, self.clock)
+        self._timekeeper.start()
+        started.push_async_callback(self._timekeeper.stop)
+        return Core(
+            store=store,
+            hub=hub,
+            clock=self.clock,
+            drain=self.drain,
+            metrics=self.metrics,
+            timers_changed=self._timekeeper.timers_changed,
+        )
+
+    async def _add_services(self, grpc_server: grpc.aio.Server, core: Core) -> None:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, grpc_server)
         for service in SERVICES:
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         reflected = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(reflected, grpc_server)
 
-    async def _start_metrics(self, started: AsyncExitStack, *, snapshot: TakeSnapshot | None) -> None:
+    def _start_metrics(self, started: AsyncExitStack, *, snapshot: TakeSnapshot | None) -> None:
         if not self.settings.metrics_listen:
             return
         host, port = split_address(self.settings.metrics_listen)

@@ -74,6 +74,7 @@ class _BoundedServer(ThreadingHTTPServer):
 
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 2 * MAX_CONNECTIONS
 
     def __init__(self, *args: Any) -> None:
         self._free = threading.Semaphore(MAX_CONNECTIONS)

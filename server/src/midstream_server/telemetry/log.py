@@ -67,25 +67,14 @@ def snapshot_failed(*, error: BaseException) -> None:
     _log.warning("snapshot_failed", exc_info=error)
 
 
-# The store
-
-
-def store_opened(*, path: str, schema_version: int) -> None:
-    _log.info("store_opened", path=path, schema_version=schema_version)
-
-
-def store_write_failed(*, problem: str) -> None:
-    """Nothing of the transaction is stored and none of it was acknowledged."""
-    _log.error("store_write_failed", problem=problem)
-
-
 # Timers
 
 
-def timers_fired(*, expired: int, cancelled: int, deleted: int) -> None:
-    """Runs that came due: EXPIRED, CANCELLED after their grace, deleted after their retention."""
-    _log.info("timers_fired", expired=expired, cancelled=cancelled, deleted=deleted)
+def timer_fired(*, run_id: str, timer: str) -> None:
+    """A run came due: EXPIRED at its deadline or unheld, CANCELLED after its grace, deleted after its retention."""
+    _log.info("timer_fired", run_id=run_id, timer=timer)
 
 
-def timers_failed(*, error: BaseException, retry_seconds: float) -> None:
-    _log.error("timers_failed", retry_seconds=retry_seconds, exc_info=error)
+def timers_delayed(*, problem: str) -> None:
+    """The store could not take what timers do; they are tried again soon."""
+    _log.warning("timers_delayed", problem=problem)

@@ -15,10 +15,11 @@ from midstream_server.domain.errors import Reason, Refused
 DOMAIN: Final = "midstream.v1"
 DETAILS_KEY: Final = "grpc-status-details-bin"
 
-# A status travels in HTTP/2 trailers, which peers limit to 8 KiB; a caller's own absurd text must not burst them.
-MAX_MESSAGE_CHARACTERS: Final = 1_000
-MAX_VALUE_CHARACTERS: Final = 200
-MAX_FIELDS: Final = 8
+# A status travels in HTTP/2 trailers, which peers limit to 8 KiB, with the message in it twice, once with three bytes
+# for each one that is not ASCII. A caller's own absurd text must not burst that.
+MAX_MESSAGE_BYTES: Final = 1_000
+MAX_VALUE_BYTES: Final = 200
+MAX_FIELDS: Final = 4
 
 CODES: Final[dict[Reason, grpc.StatusCode]] = {
     Reason.FIELD_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
@@ -53,7 +54,7 @@ def to_status(refused: Refused) -> Status:
         details.append(BadRequest(field_violations=violations))
     if refused.retry_after_us is not None:
         details.append(RetryInfo(retry_delay=_duration(refused.retry_after_us)))
-    message = _cut(refused.message, MAX_MESSAGE_CHARACTERS)
+    message = _cut(refused.message, MAX_MESSAGE_BYTES)
     return Status(code=CODES[refused.reason].value[0], message=message, details=map(_packed, details))
 
 
@@ -62,8 +63,9 @@ def trailing_metadata(status: Status) -> tuple[tuple[str, bytes]]:
     return ((DETAILS_KEY, status.SerializeToString()),)
 
 
-def _cut(text: str, limit: int = MAX_VALUE_CHARACTERS) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+def _cut(text: str, limit: int = MAX_VALUE_BYTES) -> str:
+    data = text.encode(errors="replace")
+    return text if len(data) <= limit else data[: limit - 3].decode(errors="ignore") + "…"
 
 
 def _packed(detail: Message) -> Any:
