@@ -1,17 +1,19 @@
 """The real server in a world that fails, or with one safeguard taken out: `python -m support.chaos.launch`.
 
-The product has no switch for this: names of it are replaced before the modules that use them are imported. All other
-flags go to the server.
+The product has no switch for this: a function of it is replaced wherever it was imported. All other flags go to the
+server.
 """
 
 import argparse
 import random
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 import apsw
 
+from midstream_server.cli import main as serve
 from midstream_server.domain import accept, holding
 from midstream_server.store.sqlite import database, group_commit
 from support.chaos.power_cut import PowerCut
@@ -21,12 +23,12 @@ SLOW_DISK_SECONDS = 0.02
 
 def without_fsync() -> None:
     """Commits are written and never synced."""
-    _replace(database, "make_durable", lambda connection: connection.execute("PRAGMA synchronous = OFF").fetchall())
+    _replace(database.make_durable, lambda connection: connection.execute("PRAGMA synchronous = OFF").fetchall())
 
 
 def without_fsync_of_commits() -> None:
     """The write-ahead log is synced at checkpoints only, as SQLite does by default in this mode."""
-    _replace(database, "make_durable", lambda connection: connection.execute("PRAGMA synchronous = NORMAL").fetchall())
+    _replace(database.make_durable, lambda connection: connection.execute("PRAGMA synchronous = NORMAL").fetchall())
 
 
 def without_commit_before_receipt() -> None:
@@ -39,7 +41,7 @@ def without_commit_before_receipt() -> None:
         time.sleep(SLOW_DISK_SECONDS)
         commit(self, group, results, changes)
 
-    _replace(group_commit.GroupCommit, "_commit", answer_first)
+    group_commit.GroupCommit._commit = answer_first  # type: ignore[method-assign]
 
 
 def without_key_check() -> None:
@@ -51,18 +53,18 @@ def without_key_check() -> None:
         connection.execute("DROP INDEX IF EXISTS entries_key").fetchall()
         return connection
 
-    _replace(accept, "_earlier_record", lambda draft, stored, in_batch: None)
-    _replace(database, "open_writer", open_without_unique_keys)
+    _replace(accept._earlier_record, lambda draft, stored, in_batch: None)
+    _replace(open_writer, open_without_unique_keys)
 
 
 def without_cursor_check() -> None:
-    """An acknowledgement sets the cursor to whatever it says."""
-    _replace(holding, "moved_cursor", lambda *, cursor, through_seq, delivered_seq: through_seq)
+    """An acknowledgement sets the cursor to what it says, or as near to that as there is a record."""
+    _replace(holding.moved_cursor, lambda *, cursor, through_seq, delivered_seq: min(through_seq, delivered_seq))
 
 
 def without_holder_check() -> None:
     """Whoever was a holder once may go on."""
-    _replace(holding, "check_holder", lambda stream_id, *, claimed, current: None)
+    _replace(holding.check_holder, lambda stream_id, *, claimed, current: None)
 
 
 SAFEGUARDS: dict[str, Callable[[], None]] = {
@@ -75,10 +77,12 @@ SAFEGUARDS: dict[str, Callable[[], None]] = {
 }
 
 
-def _replace(owner: Any, name: str, replacement: Any) -> None:
-    if not hasattr(owner, name):
-        raise AttributeError(f"{owner} has no {name} any more: the planted bug must follow the product")
-    setattr(owner, name, replacement)
+def _replace(function: Callable[..., Any], replacement: Callable[..., Any]) -> None:
+    """Everywhere in the product where this function goes by its name."""
+    modules = [module for name, module in sys.modules.items() if name.startswith("midstream_server.")]
+    for module in modules:
+        if vars(module).get(function.__name__) is function:
+            setattr(module, function.__name__, replacement)
 
 
 def main() -> None:
@@ -92,8 +96,6 @@ def main() -> None:
         power_cut = PowerCut(torn=None if options.torn is None else random.Random(options.torn))
     if options.without is not None:
         SAFEGUARDS[options.without]()
-    from midstream_server.cli import main as serve  # Only now: it imports what was replaced by name.
-
     serve(server_arguments)
     del power_cut  # Registered until here.
 

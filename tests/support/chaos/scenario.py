@@ -47,7 +47,7 @@ async def chaos(
     """
     randomness = random.Random(seed)
     history = History()
-    arguments = ["--listen", f"127.0.0.1:{_quiet_port(randomness)}", "--log-level", "warning"]
+    arguments = ["--listen", f"127.0.0.1:{_quiet_port(randomness)}"]
     server = ServerProcess(
         directory,
         module="midstream_server" if launch is None else "support.chaos.launch",
