@@ -23,6 +23,9 @@ from midstream_server.telemetry import log
 from midstream_server.telemetry.http import MetricsHttp, TakeSnapshot
 from midstream_server.telemetry.metrics import Metrics
 from midstream_server.transport.interceptor import CallInterceptor
+from midstream_server.transport.register import register
+from midstream_server.transport.run_service import RunServicer
+from midstream_server.transport.stream_service import StreamServicer
 
 SERVICES: Final = (
     stream_service_pb2.DESCRIPTOR.services_by_name["StreamService"].full_name,
@@ -65,6 +68,7 @@ class Server:
         self.clock = SystemClock() if clock is None else clock
         self.metrics = Metrics()
         self.drain = Drain()
+        self._hub = Hub(self.clock)
         self.port = 0
         self.metrics_port: int | None = None
         self._interceptor = CallInterceptor(self.metrics, self.drain)
@@ -117,7 +121,7 @@ class Server:
         await self._timekeeper.run_due()
 
     async def _start_core(self, started: AsyncExitStack) -> Core:
-        hub = Hub(self.clock)
+        hub = self._hub
 
         def on_commit(report: CommitReport) -> None:
             self.metrics.committed(report.operations, report.seconds)
@@ -146,6 +150,9 @@ class Server:
 
     async def _add_services(self, grpc_server: grpc.aio.Server, core: Core) -> None:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, grpc_server)
+        limits = self.settings.limits
+        register(grpc_server, stream_service_pb2.DESCRIPTOR.services_by_name["StreamService"], StreamServicer(core, limits))
+        register(grpc_server, run_service_pb2.DESCRIPTOR.services_by_name["RunService"], RunServicer(core, limits))
         for service in SERVICES:
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         reflected = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
@@ -164,6 +171,7 @@ class Server:
 
     async def _stop_calls(self, grpc_server: grpc.aio.Server) -> None:
         self.drain.set()
+        self._hub.ring_all()
         await self._health.enter_graceful_shutdown()
         try:
             async with asyncio.timeout(self.settings.drain_seconds):

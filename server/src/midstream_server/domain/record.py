@@ -1,0 +1,30 @@
+"""A record before and after it has its place in the log."""
+
+from typing import NamedTuple
+
+from midstream_server.domain.errors import Refused
+
+
+class Draft(NamedTuple):
+    """A record that waits for its place.
+
+    `payload` and `envelope` are the encoded record without its place: first the payload alone, so that a retry can be
+    compared byte for byte, then the rest. Nothing below the transport looks into them. `size` is the payload's content
+    in bytes. `flaw` says why the record cannot be stored; it counts only after the checks that come before it.
+    """
+
+    key: str | None
+    payload: bytes
+    envelope: bytes
+    size: int
+    flaw: Refused | None = None
+
+
+class StoredRecord(NamedTuple):
+    """A record with its place. `body` is the draft's payload and envelope; `at_us` microseconds since the epoch."""
+
+    stream_id: str
+    seq: int
+    offset: int
+    at_us: int
+    body: bytes

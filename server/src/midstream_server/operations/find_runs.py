@@ -1,0 +1,56 @@
+"""GetRun, ListRuns and WatchRun: runs as they stand."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from midstream_server.domain import errors
+from midstream_server.domain.names import check_name
+from midstream_server.domain.run import Run, State
+from midstream_server.operations.core import Core
+from midstream_server.operations.page_token import read_token, write_token
+
+MAX_PAGE = 1_000
+DEFAULT_PAGE = 50
+PAUSE_SECONDS = 0.02
+"""Between two views of a run that changes all the time."""
+
+
+async def get_run(core: Core, namespace: str, run_id: str) -> Run:
+    check_name("run_id", run_id)
+    return await core.store.get_run(namespace, run_id)
+
+
+async def list_runs(
+    core: Core, namespace: str, *, task: str, states: Sequence[State], page_size: int, page_token: str
+) -> tuple[list[Run], str]:
+    """A page, newest first, and the token of the next one: empty on the last. Raises Refused."""
+    if task:
+        check_name("task", task)
+    if not 0 <= page_size <= MAX_PAGE:
+        raise errors.field_invalid("page_size", f"is {page_size}, must be 0 to {MAX_PAGE:,}")
+    size = page_size or DEFAULT_PAGE
+    filters = f"{task}/{','.join(str(int(state)) for state in sorted(states))}"
+    runs = await core.store.list_runs(
+        namespace, task=task or None, states=states, before_no=read_token(page_token, filters), limit=size + 1
+    )
+    if len(runs) <= size:
+        return runs, ""
+    return runs[:size], write_token(runs[size - 1].no, filters)
+
+
+async def watch_run(core: Core, namespace: str, run_id: str) -> AsyncIterator[Run]:
+    """Yields the run at once and after each change, until it has ended. Raises Refused."""
+    run = await get_run(core, namespace, run_id)
+    with core.hub.watching(run.no) as watch:
+        seen: Run | None = None
+        while True:
+            run = await core.store.get_run(namespace, run_id)
+            if run != seen:
+                seen = run
+                yield run
+            if run.state.final:
+                return
+            if core.drain.is_set:
+                raise errors.server_draining()
+            await watch.wait()
+            await asyncio.sleep(PAUSE_SECONDS)

@@ -1,0 +1,80 @@
+"""Tells readers to look again. A ring carries no data: what there is to see is in the store."""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from midstream.clock import Clock
+from midstream_server.store import Change
+
+
+class Watch:
+    """Rings when the run, or the one stream of it, has changed."""
+
+    __slots__ = ("_rung", "stream_id")
+
+    def __init__(self, stream_id: str | None) -> None:
+        self.stream_id = stream_id
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        self._rung.set()
+
+    async def wait(self) -> None:
+        """Returns after the first ring since the last call."""
+        await self._rung.wait()
+        self._rung.clear()
+
+
+class Hub:
+    """Who watches which run, and which runs are held by somebody."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._watches: dict[int, set[Watch]] = {}
+        self._holders: dict[int, int] = {}
+        self._last_held_us: dict[int, int] = {}
+
+    @contextmanager
+    def watching(self, run_no: int, stream_id: str | None = None) -> Iterator[Watch]:
+        """Watches a run, or with `stream_id` that stream and the run's state. Begin before you look."""
+        watch = Watch(stream_id)
+        watches = self._watches.setdefault(run_no, set())
+        watches.add(watch)
+        try:
+            yield watch
+        finally:
+            watches.discard(watch)
+            if not watches and self._watches.get(run_no) is watches:
+                del self._watches[run_no]
+
+    def ring(self, changes: Iterable[Change]) -> None:
+        for run_no, stream_id in changes:
+            for watch in self._watches.get(run_no, ()):
+                if stream_id is None or watch.stream_id is None or watch.stream_id == stream_id:
+                    watch.ring()
+
+    def ring_all(self) -> None:
+        for watches in self._watches.values():
+            for watch in watches:
+                watch.ring()
+
+    @contextmanager
+    def holding(self, run_no: int) -> Iterator[None]:
+        """Counts the run as held until the block is left."""
+        self._holders[run_no] = self._holders.get(run_no, 0) + 1
+        try:
+            yield
+        finally:
+            self._holders[run_no] -= 1
+            if not self._holders[run_no]:
+                del self._holders[run_no]
+                self._last_held_us[run_no] = self._clock.now_us()
+
+    def last_held_us(self, run_no: int) -> int | None:
+        """When a run was last held, as far as this process knows: now, if it is held at present."""
+        return self._clock.now_us() if run_no in self._holders else self._last_held_us.get(run_no)
+
+    def forget(self, run_no: int) -> None:
+        """Drops what is remembered of a run that has ended."""
+        self._last_held_us.pop(run_no, None)

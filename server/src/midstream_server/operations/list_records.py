@@ -1,0 +1,39 @@
+"""ListRecords: a page of a run's records."""
+
+from midstream_server.domain import errors
+from midstream_server.domain.limits import BATCH_RECORDS, FRAME_BYTES
+from midstream_server.domain.names import check_name
+from midstream_server.operations.core import Core
+from midstream_server.operations.page_token import read_token, write_token
+from midstream_server.store import Page
+
+DEFAULT_PAGE = 100
+
+
+async def list_records(
+    core: Core, namespace: str, run_id: str, stream_id: str, *, page_size: int, page_token: str
+) -> tuple[Page, str]:
+    """A page, and the token of the next one: empty on the last. Raises Refused."""
+    check_name("run_id", run_id)
+    if stream_id:
+        check_name("stream_id", stream_id)
+    if not 0 <= page_size <= BATCH_RECORDS:
+        raise errors.field_invalid("page_size", f"is {page_size}, must be 0 to {BATCH_RECORDS:,}")
+    run_no = await core.store.resolve(namespace, run_id)
+    filters = f"{run_id}/{stream_id}"
+    page = await core.store.read_log(
+        run_no,
+        stream_id or None,
+        after_offset=read_token(page_token, filters) or 0,
+        max_records=page_size or DEFAULT_PAGE,
+        max_bytes=FRAME_BYTES,
+    )
+    if page is None:
+        raise errors.run_not_found(run_id)
+    more = bool(page.records) and await _more(core, run_no, stream_id, page.through_offset)
+    return page, write_token(page.through_offset, filters) if more else ""
+
+
+async def _more(core: Core, run_no: int, stream_id: str, after_offset: int) -> bool:
+    page = await core.store.read_log(run_no, stream_id or None, after_offset=after_offset, max_records=1, max_bytes=1)
+    return page is not None and bool(page.records)

@@ -1,0 +1,28 @@
+"""Page tokens: a position, bound to the filters that it was made with."""
+
+import base64
+import binascii
+import hashlib
+
+from midstream_server.domain import errors
+
+
+def write_token(position: int, filters: str) -> str:
+    return base64.urlsafe_b64encode(_digest(filters) + position.to_bytes(8)).decode().rstrip("=")
+
+
+def read_token(token: str, filters: str) -> int | None:
+    """The position; None for the first page. Raises Refused for a token of another request, or of none."""
+    if not token:
+        return None
+    try:
+        raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    except (binascii.Error, ValueError):
+        raw = b""
+    if len(raw) != 16 or raw[:8] != _digest(filters):
+        raise errors.field_invalid("page_token", "is not a token of this request; begin again with an empty one")
+    return int.from_bytes(raw[8:])
+
+
+def _digest(filters: str) -> bytes:
+    return hashlib.blake2b(filters.encode(), digest_size=8).digest()

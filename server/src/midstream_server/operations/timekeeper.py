@@ -1,0 +1,78 @@
+"""Lets timers come due: deadlines, expiry, retention. They are in the store, so that a restart forgets none."""
+
+import asyncio
+from collections import Counter
+from contextlib import suppress
+
+from midstream.clock import Clock
+from midstream_server.operations.hub import Hub
+from midstream_server.store import Store
+from midstream_server.telemetry import log
+
+_BATCH = 100
+_SLICE_ENTRIES = 500
+_RETRY_US = 1_000_000
+
+
+class Timekeeper:
+    """One task that sleeps until the next timer is due."""
+
+    def __init__(self, store: Store, hub: Hub, clock: Clock) -> None:
+        self._store = store
+        self._hub = hub
+        self._clock = clock
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._busy = asyncio.Lock()
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="timekeeper")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    def timers_changed(self) -> None:
+        """A timer may be due earlier than the next one was."""
+        self._changed.set()
+
+    async def run_due(self) -> None:
+        """Completes every timer that is due now."""
+        async with self._busy:
+            while fired := await self._store.fire_due(
+                now_us=self._clock.now_us(), last_held_us=self._hub.last_held_us, limit=_BATCH
+            ):
+                log.timers_fired(timers=Counter(each.timer.name for each in fired))
+            while await self._store.purge(now_us=self._clock.now_us(), limit=_SLICE_ENTRIES):
+                # What came in meanwhile has its turn between two slices.
+                await asyncio.sleep(0)
+
+    async def _run(self) -> None:
+        while True:
+            self._changed.clear()
+            try:
+                await self.run_due()
+                due_us = await self._store.next_due_us()
+            except Exception as error:
+                # Timers must outlive a full disk.
+                log.timers_failed(error=error, retry_seconds=_RETRY_US / 1_000_000)
+                due_us = self._clock.now_us() + _RETRY_US
+            await self._sleep(due_us)
+
+    async def _sleep(self, due_us: int | None) -> None:
+        """Until `due_us`, or until the timers have changed."""
+        changed = asyncio.create_task(self._changed.wait())
+        waiting = {changed}
+        if due_us is not None:
+            waiting.add(asyncio.create_task(self._wait(due_us)))
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+
+    async def _wait(self, due_us: int) -> bool:
+        await self._clock.sleep_until(due_us)
+        return True

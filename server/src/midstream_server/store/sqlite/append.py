@@ -1,0 +1,90 @@
+"""Stores records on a stream of a run."""
+
+from collections.abc import Sequence
+
+import apsw
+
+from midstream_server.domain.accept import Accepted, Earlier, Placed, accept
+from midstream_server.domain.errors import Refused
+from midstream_server.domain.limits import Limits
+from midstream_server.domain.record import Draft
+from midstream_server.domain.run import EntryKind, check_takes_records
+from midstream_server.store.interface import Change
+from midstream_server.store.sqlite.find import find_run, find_stream, head_of, make_stream
+from midstream_server.store.sqlite.group_commit import Transaction
+
+
+def append(
+    tx: Transaction,
+    namespace: str,
+    run_id: str,
+    stream_id: str,
+    drafts: Sequence[Draft],
+    *,
+    limits: Limits,
+    now_us: int,
+) -> list[Accepted | Refused]:
+    run = find_run(tx, namespace, run_id)
+    finished = check_takes_records(run_id, run.state)
+    stream = find_stream(tx, run.no, stream_id)
+    if stream is None:
+        if finished is not None:
+            return [finished] * len(drafts)
+        if all(draft.flaw is not None for draft in drafts):
+            return [draft.flaw for draft in drafts if draft.flaw is not None]
+        stream = make_stream(tx, run.no, stream_id, max_streams=limits.max_streams_per_run)
+    head = head_of(tx, run.no, stream)
+    keys = tuple(draft.key for draft in drafts if draft.key is not None)
+    earlier = earlier_records(tx, run.no, stream.no, keys) if keys and head.seq else {}
+    verdict = accept(
+        drafts, stream_id=stream_id, head=head, earlier=earlier, finished=finished, limits=limits, now_us=now_us
+    )
+    if verdict.placed:
+        _insert(tx, run.no, stream.no, verdict.at_us, verdict.placed)
+        tx.changes.add(Change(run.no, stream_id))
+    return verdict.outcomes
+
+
+def earlier_records(tx: Transaction, run_no: int, stream_no: int, keys: tuple[str, ...]) -> dict[str, Earlier]:
+    """The stored records of a stream that have one of the keys."""
+    rows = tx.execute(
+        "SELECT key, seq, offset, at_us, substr(body, 1, payload_length) FROM entries "
+        "WHERE run = ? AND stream = ? AND key IN (SELECT value FROM carray(?))",
+        (run_no, stream_no, apsw.carray(keys)),
+    )
+    return {key: Earlier(seq, offset, at_us, payload) for key, seq, offset, at_us, payload in rows}
+
+
+def _insert(tx: Transaction, run_no: int, stream_no: int, at_us: int, placed: Sequence[Placed]) -> None:
+    kind = int(EntryKind.RECORD)
+    tx.executemany(
+        "INSERT INTO entries (run, offset, kind, at_us, body, stream, seq, key, bytes_through, payload_length) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                run_no,
+                offset,
+                kind,
+                at_us,
+                draft.payload + draft.envelope,
+                stream_no,
+                seq,
+                draft.key,
+                bytes_through,
+                len(draft.payload),
+            )
+            for draft, seq, offset, bytes_through in placed
+        ],
+    )
+
+
+def append_fact(tx: Transaction, run_no: int, kind: EntryKind, *, now_us: int) -> int:
+    """Appends an entry without a body; returns its time."""
+    row = tx.execute(
+        "INSERT INTO entries (run, offset, kind, at_us, body) "
+        "SELECT ?1, coalesce(max(offset), 0) + 1, ?2, max(?3, coalesce(max(at_us), 0)), x'' FROM entries WHERE run = ?1 "
+        "RETURNING at_us",
+        (run_no, int(kind), now_us),
+    ).fetchone()
+    assert row is not None
+    return int(row[0])

@@ -1,0 +1,87 @@
+"""Opens the database file: pragmas, schema, and the lock that keeps a second server out."""
+
+import fcntl
+import os
+from importlib import resources
+from pathlib import Path
+
+import apsw
+
+SCHEMA_VERSION = 1
+_PAGE_BYTES = 8192
+
+
+class DatabaseUnusable(Exception):
+    """The database cannot be opened; the text says why and what to do."""
+
+
+class Lock:
+    """Held for as long as a server has the database open. The system drops it when the process dies."""
+
+    def __init__(self, database: Path) -> None:
+        path = database.with_name(database.name + ".lock")
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise DatabaseUnusable(
+                f"cannot write to {path.parent}: {error.strerror}; choose a database in a directory that exists and is writable"
+            ) from error
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._fd)
+            raise DatabaseUnusable(
+                f"database {database} is in use by another midstream-server; stop that one, or choose another database"
+            ) from error
+
+    def release(self) -> None:
+        os.close(self._fd)
+
+
+def open_writer(path: Path) -> apsw.Connection:
+    """The one connection that writes. Creates the schema in a new file."""
+    try:
+        connection = apsw.Connection(str(path))
+        _configure(connection, path)
+        _create_or_check_schema(connection, path)
+    except (apsw.NotADBError, apsw.CorruptError) as error:
+        raise DatabaseUnusable(f"{path} is not an intact SQLite database: {error}") from error
+    except apsw.CantOpenError as error:
+        raise DatabaseUnusable(f"cannot open {path}: {error}") from error
+    return connection
+
+
+def open_reader(path: Path) -> apsw.Connection:
+    """A connection that reads what is committed, also while the writer waits for the disk."""
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    connection.set_busy_timeout(5_000)
+    return connection
+
+
+def _configure(connection: apsw.Connection, path: Path) -> None:
+    connection.set_busy_timeout(5_000)
+    for pragma in (f"page_size = {_PAGE_BYTES}", "auto_vacuum = INCREMENTAL", "cache_size = -65536"):
+        connection.execute(f"PRAGMA {pragma}").fetchall()
+    mode = connection.execute("PRAGMA journal_mode = WAL").get
+    if mode != "wal":
+        raise DatabaseUnusable(f"{path} cannot use a write-ahead log (got {mode!r}); a network file system does not do")
+    connection.execute("PRAGMA wal_autocheckpoint = 2000").fetchall()
+    make_durable(connection)
+
+
+def make_durable(connection: apsw.Connection) -> None:
+    """Every commit waits until the log is on disk: acknowledged means that it survives a power cut."""
+    connection.execute("PRAGMA synchronous = FULL").fetchall()
+
+
+def _create_or_check_schema(connection: apsw.Connection, path: Path) -> None:
+    version = connection.execute("PRAGMA user_version").get
+    if version == 0:
+        schema = resources.files(__package__).joinpath("schema.sql").read_text("utf-8")
+        with connection:
+            connection.execute(schema).fetchall()
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}").fetchall()
+    elif version != SCHEMA_VERSION:
+        raise DatabaseUnusable(
+            f"{path} has schema version {version}, this server needs {SCHEMA_VERSION}; use the server version that wrote it"
+        )

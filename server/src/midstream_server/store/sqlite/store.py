@@ -1,0 +1,179 @@
+"""The store on SQLite: one process, one file, nothing to set up."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from midstream_server.domain.accept import Accepted
+from midstream_server.domain.errors import Refused
+from midstream_server.domain.limits import Limits, Periods
+from midstream_server.domain.record import Draft, StoredRecord
+from midstream_server.domain.run import Run, State, TimerKind
+from midstream_server.store.interface import Fired, HandlerFailure, Hold, Look, NewRun, Page, Snapshot
+from midstream_server.store.sqlite import hold, purge, read, runs, timers
+from midstream_server.store.sqlite.append import append
+from midstream_server.store.sqlite.database import Lock, open_reader, open_writer
+from midstream_server.store.sqlite.group_commit import CommitReport, GroupCommit, Transaction
+
+
+class SqliteStore:
+    """Implements `Store`; see there.
+
+    Writes go through group commit. Reads use a connection of their own on the event loop's thread: each is bounded, and
+    mostly finds its pages in memory.
+    """
+
+    def __init__(
+        self,
+        database: Path,
+        *,
+        limits: Limits,
+        periods: Periods,
+        on_commit: Callable[[CommitReport], None],
+    ) -> None:
+        self._limits = limits
+        self._periods = periods
+        self._lock = Lock(database)
+        try:
+            self._writer = open_writer(database)
+            self._reader = open_reader(database)
+        except BaseException:
+            self._lock.release()
+            raise
+        self._read = self._reader.execute
+        self._group = GroupCommit(self._writer, on_commit)
+
+    async def close(self) -> None:
+        await self._group.close()
+        self._reader.close()
+        self._writer.close()
+        self._lock.release()
+
+    async def create_run(self, new: NewRun, *, now_us: int) -> tuple[Run, bool]:
+        try:
+            return await self._group.submit(
+                lambda tx: runs.create(tx, new, limits=self._limits, periods=self._periods, now_us=now_us),
+                weight=1 + len(new.first_records),
+            )
+        except runs.FirstRecordRefused as refused:
+            raise refused.refusal from None
+
+    async def append(
+        self, namespace: str, run_id: str, stream_id: str, drafts: Sequence[Draft], *, now_us: int
+    ) -> list[Accepted | Refused]:
+        return await self._group.submit(
+            lambda tx: append(tx, namespace, run_id, stream_id, drafts, limits=self._limits, now_us=now_us),
+            weight=len(drafts),
+        )
+
+    async def hold(
+        self, namespace: str, run_id: str, stream_id: str, *, holder_epoch: int, after_seq: int | None
+    ) -> Hold:
+        return await self._group.submit(
+            lambda tx: hold.hold(
+                tx,
+                namespace,
+                run_id,
+                stream_id,
+                holder_epoch=holder_epoch,
+                after_seq=after_seq,
+                limits=self._limits,
+            )
+        )
+
+    async def ack(
+        self,
+        namespace: str,
+        run_id: str,
+        stream_id: str,
+        *,
+        holder_epoch: int,
+        through_seq: int,
+        delivered_seq: int | None,
+        failures: Sequence[HandlerFailure],
+        now_us: int,
+    ) -> int:
+        return await self._group.submit(
+            lambda tx: hold.ack(
+                tx,
+                namespace,
+                run_id,
+                stream_id,
+                holder_epoch=holder_epoch,
+                through_seq=through_seq,
+                delivered_seq=delivered_seq,
+                failures=failures,
+                now_us=now_us,
+            )
+        )
+
+    async def request_cancel(self, namespace: str, run_id: str, *, now_us: int) -> Run:
+        return await self._group.submit(
+            lambda tx: runs.request_cancel(tx, namespace, run_id, periods=self._periods, now_us=now_us)
+        )
+
+    async def finish(self, namespace: str, run_id: str, state: State, outcome: bytes, *, now_us: int) -> Run:
+        return await self._group.submit(
+            lambda tx: runs.finish(tx, namespace, run_id, state, outcome, periods=self._periods, now_us=now_us)
+        )
+
+    async def fire_due(self, *, now_us: int, last_held_us: Callable[[int], int | None], limit: int) -> list[Fired]:
+        def end_run(tx: Transaction, run_no: int, state: State) -> None:
+            runs.end(tx, run_no, state, None, periods=self._periods, now_us=now_us)
+
+        return await self._group.submit(
+            lambda tx: timers.fire_due(
+                tx, now_us=now_us, last_held_us=last_held_us, end_run=end_run, periods=self._periods, limit=limit
+            ),
+            weight=limit,
+        )
+
+    async def purge(self, *, now_us: int, limit: int) -> bool:
+        return await self._group.submit(lambda tx: purge.purge(tx, now_us=now_us, limit=limit), weight=limit)
+
+    async def next_due_us(self) -> int | None:
+        due_us: int | None = self._read("SELECT min(due_us) FROM timers").get
+        return due_us
+
+    async def postpone_unheld(self, *, due_us: int) -> None:
+        await self._group.submit(lambda tx: timers.postpone(tx, TimerKind.UNHELD, due_us=due_us))
+
+    async def look(
+        self, run_no: int, stream_id: str, *, after_seq: int, max_records: int, max_bytes: int
+    ) -> Look | None:
+        return read.look(
+            self._read, run_no, stream_id, after_seq=after_seq, max_records=max_records, max_bytes=max_bytes
+        )
+
+    async def newest(self, namespace: str, run_id: str, stream_id: str) -> tuple[StoredRecord | None, int, int]:
+        return read.newest(self._read, namespace, run_id, stream_id)
+
+    async def resolve(self, namespace: str, run_id: str) -> int:
+        return read.resolve(self._read, namespace, run_id)
+
+    async def read_log(
+        self, run_no: int, stream_id: str | None, *, after_offset: int, max_records: int, max_bytes: int
+    ) -> Page | None:
+        return read.read_log(
+            self._read, run_no, stream_id, after_offset=after_offset, max_records=max_records, max_bytes=max_bytes
+        )
+
+    async def get_run(self, namespace: str, run_id: str) -> Run:
+        return runs.read_run(self._read, namespace, run_id)
+
+    async def list_runs(
+        self, namespace: str, *, task: str | None, states: Sequence[State], before_no: int | None, limit: int
+    ) -> list[Run]:
+        return runs.list_runs(self._read, namespace, task=task, states=states, before_no=before_no, limit=limit)
+
+    async def snapshot(self) -> Snapshot:
+        by_state: dict[State, int] = {}
+        queued: dict[str, int] = {}
+        for state_no, task, count in self._read("SELECT state, task, count(*) FROM runs GROUP BY state, task"):
+            state = State(state_no)
+            by_state[state] = by_state.get(state, 0) + count
+            if state is State.QUEUED:
+                queued[task] = count
+        timers_by_kind = {
+            TimerKind(kind): count for kind, count in self._read("SELECT kind, count(*) FROM timers GROUP BY kind")
+        }
+        return Snapshot(by_state, queued, timers_by_kind)

@@ -1,0 +1,145 @@
+"""Between the contract's messages and the domain's values."""
+
+from collections.abc import Iterable
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from midstream.v1 import run_pb2
+from midstream.v1.handler_failure_pb2 import HandlerFailure as HandlerFailureMessage
+from midstream_server.domain import errors
+from midstream_server.domain.run import Run, State
+from midstream_server.operations.start_run import Spec
+from midstream_server.store import HandlerFailure
+from midstream_server.transport.drafts import Drafter, check_metadata
+
+_SHORT = 256
+_MESSAGE = 4_096
+_STACK = 65_536
+
+
+def optional_us(message: Message, field: str) -> int | None:
+    """A Duration field in microseconds, rounded up; None where it is unset."""
+    if not message.HasField(field):
+        return None
+    duration = getattr(message, field)
+    us: int = duration.seconds * 1_000_000 - (-duration.nanos // 1_000)
+    return us
+
+
+def timestamp(at_us: int) -> Timestamp:
+    seconds, us = divmod(at_us, 1_000_000)
+    return Timestamp(seconds=seconds, nanos=us * 1_000)
+
+
+def encode_failures(failures: Iterable[HandlerFailureMessage]) -> list[HandlerFailure]:
+    return [
+        HandlerFailure(
+            failure.seq,
+            failure.handler[:_SHORT],
+            HandlerFailureMessage(
+                seq=failure.seq,
+                handler=failure.handler[:_SHORT],
+                error_type=failure.error_type[:_SHORT],
+                message=failure.message[:_MESSAGE],
+            ).SerializeToString(),
+        )
+        for failure in failures
+    ]
+
+
+def spec(message: run_pb2.RunSpec, drafter: Drafter) -> Spec:
+    """Raises Refused: FIELD_INVALID."""
+    check_metadata("spec.metadata", message.metadata)
+    has_payload = message.HasField("payload")
+    kept = run_pb2.RunSpec(payload=message.payload, metadata=message.metadata)
+    if not has_payload:
+        kept.payload.json = "null"
+    return Spec(
+        task=message.task,
+        payload=drafter.argument(kept.payload, "spec.payload"),
+        has_payload=has_payload,
+        encoded=kept.SerializeToString(deterministic=True),
+        max_duration_us=optional_us(message, "max_duration"),
+    )
+
+
+def outcome(message: run_pb2.Outcome, drafter: Drafter) -> tuple[State, bytes]:
+    """Raises Refused: FIELD_INVALID, PAYLOAD_TOO_LARGE, PAYLOAD_INVALID."""
+    match message.WhichOneof("outcome"):
+        case "result":
+            flaw = drafter.argument(message.result, "outcome.result").flaw
+            if flaw is not None:
+                raise flaw
+            return State.COMPLETED, message.SerializeToString(deterministic=True)
+        case "failure":
+            failure = message.failure
+            cut = run_pb2.Failure(
+                error_type=failure.error_type[:_SHORT],
+                message=failure.message[:_MESSAGE],
+                stack=failure.stack[-_STACK:],
+            )
+            return State.FAILED, run_pb2.Outcome(failure=cut).SerializeToString(deterministic=True)
+        case "cancelled":
+            return State.CANCELLED, message.SerializeToString(deterministic=True)
+        case _:
+            raise errors.field_invalid("outcome", "is required: set one of result, failure and cancelled")
+
+
+def run(value: Run, *, brief: bool = False) -> run_pb2.Run:
+    """A run; `brief` leaves out what lists of runs leave out."""
+    message = run_pb2.Run(
+        run_id=value.run_id,
+        task=value.task,
+        kind=value.kind.value,  # type: ignore[arg-type]  # the domain's numbers are the contract's
+        state=value.state.value,  # type: ignore[arg-type]
+        create_time=timestamp(value.created_us),
+        last_offset=value.last_offset,
+        handler_failure_count=value.handler_failure_count,
+        streams=[
+            run_pb2.StreamStatus(
+                stream_id=stream.stream_id,
+                last_seq=stream.last_seq,
+                cursor=stream.cursor,
+                unread_count=stream.unread,
+                unread_bytes=stream.unread_bytes,
+            )
+            for stream in value.streams
+        ],
+    )
+    times = {
+        "start_time": value.started_us,
+        "finish_time": value.finished_us,
+        "deadline": value.deadline_us,
+        "cancel_time": value.cancel_us,
+        "delete_time": value.delete_us,
+    }
+    for field, at_us in times.items():
+        if at_us is not None:
+            getattr(message, field).CopyFrom(timestamp(at_us))
+    kept = run_pb2.RunSpec.FromString(value.spec)
+    message.metadata.update(kept.metadata)
+    if not brief:
+        message.payload.CopyFrom(kept.payload)
+        _set_outcome(message, value.outcome)
+        _add_failures(message, value)
+    return message
+
+
+def _set_outcome(message: run_pb2.Run, encoded: bytes | None) -> None:
+    if encoded is None:
+        return
+    ended = run_pb2.Outcome.FromString(encoded)
+    match ended.WhichOneof("outcome"):
+        case "result":
+            message.result.CopyFrom(ended.result)
+        case "failure":
+            message.failure.CopyFrom(ended.failure)
+
+
+def _add_failures(message: run_pb2.Run, value: Run) -> None:
+    for stream_id, at_us, encoded in value.handler_failures:
+        failure = message.handler_failures.add()
+        failure.ParseFromString(encoded)
+        failure.stream_id = stream_id
+        failure.record_time.CopyFrom(timestamp(at_us))

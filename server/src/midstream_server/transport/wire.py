@@ -1,0 +1,127 @@
+"""Records as bytes, without building messages: a stored body passes through untouched.
+
+In protobuf's encoding the fields of a message may follow each other in any order, so a Record is what the store kept
+(payload, sender, key, metadata), between the names and the place that belong to it. Receipts are written likewise.
+`tests/server/test_wire.py` holds every function against the generated classes.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from midstream.v1.record_pb2 import Payload, Record, Sender
+from midstream_server.domain.accept import Accepted
+from midstream_server.domain.record import StoredRecord
+
+_RECORD_SEQ = b"\x20"
+_RECORD_OFFSET = b"\x28"
+_RECORD_PAYLOAD = b"\x32"
+_RECORD_ACCEPT_TIME = b"\x42"
+_RECORD_KEY = b"\x4a"
+
+
+def varint(number: int) -> bytes:
+    """A non-negative number in base 128."""
+    if number < 0x80:
+        return _SMALL[number]
+    out = bytearray()
+    while number >= 0x80:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+_SMALL = tuple(bytes([number]) for number in range(0x80))
+
+
+def delimited(tag: bytes, content: bytes) -> bytes:
+    """A field of the kinds string, bytes and message."""
+    return tag + varint(len(content)) + content
+
+
+def payload_field(payload: Payload) -> bytes:
+    """The payload as a field of a Record."""
+    return delimited(_RECORD_PAYLOAD, payload.SerializeToString(deterministic=True))
+
+
+def envelope_fields(sender: bytes, key: str, metadata: dict[str, str]) -> bytes:
+    """What else of a Record is known before it has its place. `sender` comes from `sender_field`."""
+    fields = sender
+    if key:
+        fields += delimited(_RECORD_KEY, key.encode())
+    if metadata:
+        fields += Record(metadata=metadata).SerializeToString(deterministic=True)
+    return fields
+
+
+@lru_cache(maxsize=1024)
+def sender_field(kind: str, subject: str) -> bytes:
+    """The sender as a field of a Record. `kind` is the name of a Sender.Kind without its prefix."""
+    sender = Sender(kind=Sender.Kind.Value(f"KIND_{kind}"), subject=subject)
+    return Record(sender=sender).SerializeToString()
+
+
+@lru_cache(maxsize=1024)
+def _names(run_id: str, stream_id: str) -> bytes:
+    return Record(run_id=run_id, stream_id=stream_id).SerializeToString()
+
+
+@lru_cache(maxsize=1024)
+def _accept_time(at_us: int) -> bytes:
+    """A Timestamp."""
+    seconds, us = divmod(at_us, 1_000_000)
+    encoded = b"\x08" + varint(seconds)
+    if us:
+        encoded += b"\x10" + varint(us * 1_000)
+    return encoded
+
+
+def record(run_id: str, stored: StoredRecord) -> bytes:
+    """A Record."""
+    stream_id, seq, offset, at_us, body = stored
+    return b"".join(
+        (
+            _names(run_id, stream_id),
+            body,
+            _RECORD_SEQ,
+            varint(seq),
+            _RECORD_OFFSET,
+            varint(offset),
+            delimited(_RECORD_ACCEPT_TIME, _accept_time(at_us)),
+        )
+    )
+
+
+def records(run_id: str, stored: Iterable[StoredRecord]) -> bytes:
+    """`repeated Record records = 1`, as in every response that carries records."""
+    parts = []
+    for each in stored:
+        encoded = record(run_id, each)
+        parts += (b"\x0a", varint(len(encoded)), encoded)
+    return b"".join(parts)
+
+
+def subscribe_records(run_id: str, stored: Sequence[StoredRecord]) -> bytes:
+    """A SubscribeResponse with a `records` frame."""
+    return delimited(b"\x12", records(run_id, stored))
+
+
+def tail_response(run_id: str, stored: Sequence[StoredRecord], as_of_offset: int) -> bytes:
+    """A TailResponse."""
+    return records(run_id, stored) + b"\x10" + varint(as_of_offset)
+
+
+def accepted_receipt(client_ref: int, accepted: Accepted) -> bytes:
+    """`repeated Receipt receipts = 1` for one accepted record."""
+    fields = b"\x08%b\x10%b\x1a%b" % (
+        varint(accepted.seq),
+        varint(accepted.offset),
+        delimited(b"", _accept_time(accepted.at_us)),
+    )
+    if accepted.deduplicated:
+        fields += b"\x20\x01"
+    receipt = delimited(b"\x12", fields)
+    if client_ref:
+        # A negative int64 is encoded as its two's complement of 64 bits.
+        receipt = b"\x08" + varint(client_ref & 0xFFFF_FFFF_FFFF_FFFF) + receipt
+    return delimited(b"\x0a", receipt)
