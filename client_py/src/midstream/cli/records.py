@@ -1,0 +1,109 @@
+"""`midstream peek` and `midstream tail`: look at records without consuming any."""
+
+from collections.abc import AsyncIterator
+
+import click
+from rich.text import Text
+
+from midstream import Client, Record
+from midstream.cli import output, shapes, text
+from midstream.cli.options import Options, common_options
+from midstream.cli.running import with_client
+
+
+@click.command(short_help="Show a stream's newest unconsumed record.")
+@click.argument("run_id", metavar="RUN")
+@click.argument("stream")
+@common_options()
+@click.pass_obj
+def peek(options: Options, run_id: str, stream: str) -> None:
+    """Show the newest unconsumed record of a stream, and consume nothing.
+
+    With --json, no record is no output.
+
+    \b
+    Examples:
+      midstream peek RUN approval
+      midstream peek RUN approval --json | jq .value
+    """
+
+    async def work(client: Client) -> None:
+        record = await client.peek(run_id, stream)
+        if options.as_json:
+            if record is not None:
+                output.json_line(shapes.record(record))
+        elif record is None:
+            output.line(f"No unconsumed record on {text.printable(stream)}.")
+        else:
+            output.line(_heading(record), output.dim(f"  {_origin(record)}"))
+            output.line(text.block(record.value))
+
+    with_client(options, work)
+
+
+@click.command(short_help="Follow the records of a run.")
+@click.argument("run_id", metavar="RUN")
+@click.argument("stream", required=False)
+@click.option(
+    "--from-offset",
+    metavar="OFFSET",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Begin at this place in the run's log.",
+)
+@click.option("--follow/--no-follow", default=True, show_default=True, help="Go on as records arrive, or stop.")
+@common_options()
+@click.pass_obj
+def tail(options: Options, run_id: str, stream: str | None, from_offset: int, follow: bool) -> None:
+    """Print the records of a run, of one STREAM or of all, and follow until the run has ended.
+
+    Consumes nothing, and survives a restart of the server. The number in front is the offset in the run's log.
+
+    \b
+    Examples:
+      midstream tail RUN
+      midstream tail RUN user-message --no-follow
+      midstream tail RUN --from-offset 12 --json | jq .value
+    """
+
+    async def work(client: Client) -> None:
+        await client.get_run(run_id)  # Tailing tries for ever to reach the server; this says at once that it cannot.
+        seen = False
+        async for record in _records(client, run_id, stream, from_offset, follow):
+            seen = True
+            if options.as_json:
+                output.json_line(shapes.record(record))
+            else:
+                _print_record(record)
+        if not seen and not options.as_json:
+            output.line("No records." if stream is None else f"No records on {text.printable(stream)}.")
+
+    with_client(options, work)
+
+
+async def _records(
+    client: Client, run_id: str, stream: str | None, from_offset: int, follow: bool
+) -> AsyncIterator[Record]:
+    if follow:
+        async for record in client.tail(run_id, stream, after_offset=from_offset - 1):
+            yield record
+        return
+    async for record in client.list_records(run_id, stream):
+        if record.offset >= from_offset:
+            yield record
+
+
+def _print_record(record: Record) -> None:
+    when = record.accept_time.astimezone().strftime("%H:%M:%S")
+    output.line(output.dim(f"{record.offset:>5}  {when}  "), _heading(record), f"  {text.one_line(record.value)}")
+
+
+def _heading(record: Record) -> Text:
+    return Text(f"{text.printable(record.stream_id)} #{record.seq}", style="cyan")
+
+
+def _origin(record: Record) -> str:
+    sender = record.sender.kind.lower().replace("_", " ")
+    name = f" {text.printable(record.sender.subject)}" if record.sender.subject else ""
+    return f"{text.time(record.accept_time)}  from {sender}{name}"

@@ -1,0 +1,83 @@
+"""A run as a page for a person."""
+
+from datetime import datetime
+
+from midstream import Run
+from midstream.cli import output, text
+
+_LABEL_WIDTH = 10
+
+
+def print_run(run: Run) -> None:
+    """Prints everything that is known of a run, the result last."""
+    output.line(output.bold(text.printable(run.id)), "  ", output.state(run.state))
+    _fact("task", f"{text.printable(run.task)} ({run.kind.lower()})")
+    _moment("created", run.create_time)
+    _moment("started", run.start_time)
+    _moment("cancel", run.cancel_time)
+    _moment("ended", run.finish_time)
+    _moment("deadline", run.deadline)
+    _moment("deleted", run.delete_time)
+    _fact("log", f"{run.last_offset:,} entries")
+    if run.payload is not None:
+        _fact("payload", text.one_line(run.payload))
+    for key, value in sorted(run.metadata.items()):
+        _fact("metadata", f"{text.printable(key)} = {text.printable(value)}")
+    _print_streams(run)
+    _print_handler_failures(run)
+    _print_end(run)
+
+
+def _print_streams(run: Run) -> None:
+    output.line()
+    if not run.streams:
+        output.line("Nothing has been sent to it yet.")
+        return
+    unread = "unconsumed" if run.state.is_final else "unread"
+    output.table(
+        ("stream", "records", unread, "cursor"),
+        [(text.printable(s.stream_id), f"{s.last_seq:,}", f"{s.unread_count:,}", f"{s.cursor:,}") for s in run.streams],
+        right=("records", unread, "cursor"),
+    )
+
+
+def _print_handler_failures(run: Run) -> None:
+    if not run.handler_failure_count:
+        return
+    output.line()
+    shown = len(run.handler_failures)
+    newest = "" if shown == run.handler_failure_count else f", the newest {shown}"
+    output.line(output.bold(f"{text.count(run.handler_failure_count, 'handler call')} raised{newest}"))
+    output.table(
+        ("record", "handler", "error"),
+        [
+            (
+                f"{text.printable(f.stream_id)} #{f.seq}",
+                text.printable(f.handler),
+                f"{text.printable(f.error_type)}: {text.printable(f.message)}",
+            )
+            for f in run.handler_failures
+        ],
+    )
+
+
+def _print_end(run: Run) -> None:
+    if run.failure is not None:
+        output.line()
+        output.line(output.bold("Failure"))
+        output.line(f"{text.printable(run.failure.error_type)}: {text.printable(run.failure.message)}")
+        if run.failure.stack:
+            output.line(output.dim(text.printable(run.failure.stack.rstrip(), keep_lines=True)))
+    if run.result_proto is not None:
+        output.line()
+        output.line(output.bold("Result"))
+        output.line(text.block(run.result))
+
+
+def _moment(label: str, moment: datetime | None) -> None:
+    if moment is not None:
+        _fact(label, text.time(moment), f"  {text.distance(moment)}")
+
+
+def _fact(label: str, fact: str, remark: str = "") -> None:
+    output.line(output.dim(label.ljust(_LABEL_WIDTH)), fact, output.dim(remark))
