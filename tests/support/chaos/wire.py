@@ -68,14 +68,14 @@ def errors_told_apart() -> Iterator[None]:
 
 
 async def write_frame(call: "aio.StreamStreamCall[Request, Response]", frame: Request) -> None:
-    """Writes to a bidirectional call; where that has ended already, raises what it ended with."""
+    """Writes to a bidirectional call. Why a call has broken is said by reading from it, not here."""
     try:
         await call.write(frame)
     except asyncio.InvalidStateError:
-        code = await call.code()
-        raise aio.AioRpcError(
-            code, await call.initial_metadata(), await call.trailing_metadata(), await call.details()
-        ) from None
+        raise ConnectionLost("the call had ended") from None
+    except aio.AioRpcError as error:
+        # grpc.aio replaces the call's status when a write finds the connection gone.
+        raise ConnectionLost(error.details()) from None
 
 
 def refusal_reason(status: status_pb2.Status) -> str:
