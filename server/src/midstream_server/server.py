@@ -27,10 +27,9 @@ from midstream_server.transport.register import register
 from midstream_server.transport.run_service import RunServicer
 from midstream_server.transport.stream_service import StreamServicer
 
-SERVICES: Final = (
-    stream_service_pb2.DESCRIPTOR.services_by_name["StreamService"].full_name,
-    run_service_pb2.DESCRIPTOR.services_by_name["RunService"].full_name,
-)
+STREAM_SERVICE: Final = stream_service_pb2.DESCRIPTOR.services_by_name["StreamService"]
+RUN_SERVICE: Final = run_service_pb2.DESCRIPTOR.services_by_name["RunService"]
+SERVICES: Final = (STREAM_SERVICE.full_name, RUN_SERVICE.full_name)
 
 MAX_REQUEST_BYTES: Final = 5 * 1024 * 1024
 """A batch is 1 MiB and a run's payload another; a larger one must get PAYLOAD_TOO_LARGE rather than a bare code."""
@@ -149,9 +148,13 @@ class Server:
         )
 
     async def _add_services(self, grpc_server: grpc.aio.Server, core: Core) -> None:
+        register(grpc_server, STREAM_SERVICE, StreamServicer(core, self.settings.limits))
+        register(grpc_server, RUN_SERVICE, RunServicer(core, self.settings.limits))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, grpc_server)
         limits = self.settings.limits
-        register(grpc_server, stream_service_pb2.DESCRIPTOR.services_by_name["StreamService"], StreamServicer(core, limits))
+        register(
+            grpc_server, stream_service_pb2.DESCRIPTOR.services_by_name["StreamService"], StreamServicer(core, limits)
+        )
         register(grpc_server, run_service_pb2.DESCRIPTOR.services_by_name["RunService"], RunServicer(core, limits))
         for service in SERVICES:
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)

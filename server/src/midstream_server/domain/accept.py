@@ -30,8 +30,8 @@ class Earlier(NamedTuple):
 class Head(NamedTuple):
     """How far a stream and its run's log have come.
 
-    `bytes_through` counts the payload bytes of all the stream's records, `cursor_bytes` of the consumed ones: so what is
-    unread is a subtraction.
+    `bytes_through` counts the payload bytes of all the stream's records, `cursor_bytes` of the consumed ones: so what
+    is unread is a subtraction.
     """
 
     offset: int
@@ -102,9 +102,7 @@ def accept(
     return Verdict(outcomes, placed, at_us)
 
 
-def _earlier_record(
-    draft: Draft, stored: Mapping[str, Earlier], in_batch: Mapping[str, Earlier]
-) -> Earlier | None:
+def _earlier_record(draft: Draft, stored: Mapping[str, Earlier], in_batch: Mapping[str, Earlier]) -> Earlier | None:
     if draft.key is None:
         return None
     return stored.get(draft.key) or in_batch.get(draft.key)

@@ -107,7 +107,7 @@ def stream_full(stream_id: str, *, unread: int, limit: int, unit: str) -> Refuse
     """`unit` is `records` or `bytes`."""
     return Refused(
         Reason.STREAM_FULL,
-        f"stream {stream_id!r} holds {unread} unread {unit}, the limit is {limit}; retry when the run has consumed some",
+        f"stream {stream_id!r} holds {unread} unread {unit} of at most {limit}; retry when the run has consumed some",
         {"stream_id": stream_id, f"unread_{unit}": str(unread), f"max_unread_{unit}": str(limit)},
         retry_after_us=1_000_000,
     )
@@ -157,6 +157,6 @@ def server_draining() -> Refused:
 def store_unavailable(problem: str) -> Refused:
     return Refused(
         Reason.STORE_UNAVAILABLE,
-        f"the store could not take the write ({problem}); nothing was acknowledged, retry with the same idempotency key",
+        f"the store could not take the write ({problem}); nothing was acknowledged: retry with the same key",
         retry_after_us=1_000_000,
     )

@@ -10,6 +10,7 @@ from midstream_server.operations.core import Core
 from midstream_server.operations.page_token import read_token, write_token
 
 MAX_PAGE = 1_000
+MAX_PAGE_STREAMS = 10_000
 DEFAULT_PAGE = 50
 PAUSE_SECONDS = 0.02
 """Between two views of a run that changes all the time."""
@@ -33,9 +34,18 @@ async def list_runs(
     runs = await core.store.list_runs(
         namespace, task=task or None, states=states, before_no=read_token(page_token, filters), limit=size + 1
     )
-    if len(runs) <= size:
-        return runs, ""
-    return runs[:size], write_token(runs[size - 1].no, filters)
+    page = _bounded(runs[:size])
+    return page, write_token(page[-1].no, filters) if len(page) < len(runs) else ""
+
+
+def _bounded(runs: list[Run]) -> list[Run]:
+    """As many as fit into a response, and at least one: each stream of a run takes its place there."""
+    total = 0
+    for index, run in enumerate(runs):
+        total += 1 + len(run.streams)
+        if index and total > MAX_PAGE_STREAMS:
+            return runs[:index]
+    return runs
 
 
 async def watch_run(core: Core, namespace: str, run_id: str) -> AsyncIterator[Run]:

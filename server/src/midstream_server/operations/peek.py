@@ -5,9 +5,7 @@ from midstream_server.domain.record import StoredRecord
 from midstream_server.operations.core import Core
 
 
-async def peek(
-    core: Core, namespace: str, run_id: str, stream_id: str
-) -> tuple[StoredRecord | None, int, int]:
+async def peek(core: Core, namespace: str, run_id: str, stream_id: str) -> tuple[StoredRecord | None, int, int]:
     """The record, how many are unconsumed, and the log's last offset. Raises Refused."""
     check_name("run_id", run_id)
     check_name("stream_id", stream_id)

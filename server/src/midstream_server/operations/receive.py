@@ -41,7 +41,9 @@ async def receive(
     if timeout_us is None:
         timeout_us = DEFAULT_TIMEOUT_US
     if not 0 <= timeout_us <= MAX_TIMEOUT_US:
-        raise errors.field_invalid("timeout", f"is {timeout_us / 1e6:g} s, must be 0 to 3,600 s; call again to wait longer")
+        raise errors.field_invalid(
+            "timeout", f"is {timeout_us / 1e6:g} s, must be 0 to 3,600 s; call again to wait longer"
+        )
     deadline_us = core.clock.now_us() + timeout_us
     hold = await core.store.hold(namespace, run_id, stream_id, holder_epoch=holder_epoch, after_seq=after_seq)
     position = max(hold.cursor, after_seq or 0)
@@ -57,9 +59,7 @@ async def receive(
                 if look is None:
                     raise errors.run_not_found(run_id)
                 if look.holder_epoch != hold.holder_epoch:
-                    raise errors.fenced(
-                        stream_id, holder_epoch=hold.holder_epoch, current_epoch=look.holder_epoch
-                    )
+                    raise errors.fenced(stream_id, holder_epoch=hold.holder_epoch, current_epoch=look.holder_epoch)
                 ended = look.run_state.final
                 if look.records or ended or timed_out:
                     return Received([] if ended else look.records, hold.holder_epoch, look.cursor, ended)

@@ -30,7 +30,9 @@ async def start_run(
 ) -> tuple[Run, bool]:
     """Creates a managed run, or finds it; true if created. Raises Refused."""
     if len(first_records) > BATCH_RECORDS:
-        raise errors.field_invalid("records", f"has {len(first_records)} records, at most {BATCH_RECORDS:,} are allowed")
+        raise errors.field_invalid(
+            "records", f"has {len(first_records)} records, at most {BATCH_RECORDS:,} are allowed"
+        )
     for index, (stream_id, _) in enumerate(first_records):
         check_name(f"records[{index}].stream_id", stream_id)
     check_name("spec.task", spec.task)
@@ -81,7 +83,10 @@ async def _create(
 def _digest(spec: Spec, first_records: Sequence[tuple[str, Draft]]) -> bytes:
     """Over the content, without the keys and metadata that differ between two requests for the same run."""
     digest = hashlib.sha256()
-    for part in (spec.payload.payload, *(part for name, draft in first_records for part in (name.encode(), draft.payload))):
+    for part in (
+        spec.payload.payload,
+        *(part for name, draft in first_records for part in (name.encode(), draft.payload)),
+    ):
         digest.update(len(part).to_bytes(8))
         digest.update(part)
     return digest.digest()

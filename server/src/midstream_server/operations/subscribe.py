@@ -35,7 +35,16 @@ class Subscription:
     """One holder's turn on a stream. `frames` runs in one task; `ack`, `grant` and `fail` are called from another."""
 
     def __init__(
-        self, core: Core, namespace: str, run_id: str, stream_id: str, *, hold: Hold, after_seq: int, credit: int, watch: Watch
+        self,
+        core: Core,
+        namespace: str,
+        run_id: str,
+        stream_id: str,
+        *,
+        hold: Hold,
+        after_seq: int,
+        credit: int,
+        watch: Watch,
     ) -> None:
         self._core = core
         self._namespace = namespace

@@ -10,9 +10,7 @@ from midstream_server.operations.subscribe import check_position
 from midstream_server.store import Page
 
 
-async def tail(
-    core: Core, namespace: str, run_id: str, stream_id: str, *, after_offset: int
-) -> AsyncIterator[Page]:
+async def tail(core: Core, namespace: str, run_id: str, stream_id: str, *, after_offset: int) -> AsyncIterator[Page]:
     """Yields records until the run has ended and all are delivered. Raises Refused."""
     check_name("run_id", run_id)
     if stream_id:

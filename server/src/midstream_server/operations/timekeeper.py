@@ -1,8 +1,8 @@
 """Lets timers come due: deadlines, expiry, retention. They are in the store, so that a restart forgets none."""
 
 import asyncio
-from collections import Counter
 from contextlib import suppress
+from typing import Any
 
 from midstream.clock import Clock
 from midstream_server.operations.hub import Hub
@@ -44,10 +44,10 @@ class Timekeeper:
             while fired := await self._store.fire_due(
                 now_us=self._clock.now_us(), last_held_us=self._hub.last_held_us, limit=_BATCH
             ):
-                log.timers_fired(timers=Counter(each.timer.name for each in fired))
+                for each in fired:
+                    log.timer_fired(run_id=each.run_id, timer=each.timer.name)
             while await self._store.purge(now_us=self._clock.now_us(), limit=_SLICE_ENTRIES):
-                # What came in meanwhile has its turn between two slices.
-                await asyncio.sleep(0)
+                pass  # Others have their turn while each slice is committed.
 
     async def _run(self) -> None:
         while True:
@@ -57,22 +57,18 @@ class Timekeeper:
                 due_us = await self._store.next_due_us()
             except Exception as error:
                 # Timers must outlive a full disk.
-                log.timers_failed(error=error, retry_seconds=_RETRY_US / 1_000_000)
+                log.timers_delayed(error=error)
                 due_us = self._clock.now_us() + _RETRY_US
             await self._sleep(due_us)
 
     async def _sleep(self, due_us: int | None) -> None:
         """Until `due_us`, or until the timers have changed."""
         changed = asyncio.create_task(self._changed.wait())
-        waiting = {changed}
+        waiting: set[asyncio.Task[Any]] = {changed}
         if due_us is not None:
-            waiting.add(asyncio.create_task(self._wait(due_us)))
+            waiting.add(asyncio.create_task(self._clock.sleep_until(due_us)))
         try:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in waiting:
                 task.cancel()
-
-    async def _wait(self, due_us: int) -> bool:
-        await self._clock.sleep_until(due_us)
-        return True

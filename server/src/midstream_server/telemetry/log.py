@@ -75,6 +75,6 @@ def timer_fired(*, run_id: str, timer: str) -> None:
     _log.info("timer_fired", run_id=run_id, timer=timer)
 
 
-def timers_delayed(*, problem: str) -> None:
+def timers_delayed(*, error: BaseException) -> None:
     """The store could not take what timers do; they are tried again soon."""
-    _log.warning("timers_delayed", problem=problem)
+    _log.warning("timers_delayed", exc_info=error)

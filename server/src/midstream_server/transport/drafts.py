@@ -30,9 +30,7 @@ class Drafter:
 
     def argument(self, payload: Payload, path: str) -> Draft:
         """A task's argument or result: a payload without a place on a stream."""
-        return Draft(
-            None, wire.payload_field(payload), b"", content_bytes(payload), self._payload_flaw(payload, path)
-        )
+        return Draft(None, wire.payload_field(payload), b"", content_bytes(payload), self._payload_flaw(payload, path))
 
     def _draft(self, record: NewRecord, sender: bytes) -> Draft:
         payload = record.payload
@@ -57,7 +55,9 @@ class Drafter:
                 if not payload.proto.type_name:
                     return errors.payload_invalid(f"{path}.proto.type_name", "is required")
             case None:
-                return errors.payload_invalid(path, "is empty: set one of json, proto and raw (JSON null is the text null)")
+                return errors.payload_invalid(
+                    path, "is empty: set one of json, proto and raw (JSON null is the text null)"
+                )
         return None
 
 
@@ -83,7 +83,9 @@ def _json_flaw(text: str, path: str) -> Refused | None:
 
 def _key_flaw(key: str) -> Refused | None:
     if len(key) * 4 > KEY_BYTES and len(key.encode()) > KEY_BYTES:
-        return errors.field_invalid("idempotency_key", f"has {len(key.encode())} bytes, at most {KEY_BYTES} are allowed")
+        return errors.field_invalid(
+            "idempotency_key", f"has {len(key.encode())} bytes, at most {KEY_BYTES} are allowed"
+        )
     if "\0" in key:
         return errors.field_invalid("idempotency_key", "contains a NUL character")
     return None
@@ -96,7 +98,7 @@ def _metadata_flaw(metadata: Mapping[str, str]) -> Refused | None:
     if len(metadata) > METADATA_PAIRS or size > METADATA_BYTES:
         return errors.field_invalid(
             "metadata",
-            f"has {len(metadata)} pairs and {size} bytes, at most {METADATA_PAIRS} pairs and {METADATA_BYTES} bytes are allowed",
+            f"has {len(metadata)} pairs and {size} bytes, at most {METADATA_PAIRS} and {METADATA_BYTES} are allowed",
         )
     return None
 

@@ -58,9 +58,7 @@ class RunServicer:
             page_size=request.page_size,
             page_token=request.page_token,
         )
-        return pb.ListRunsResponse(
-            runs=[convert.run(run, brief=True) for run in runs], next_page_token=next_page_token
-        )
+        return pb.ListRunsResponse(runs=[convert.run(run, brief=True) for run in runs], next_page_token=next_page_token)
 
     async def CancelRun(self, request: pb.CancelRunRequest, context: Context) -> pb.CancelRunResponse:
         run = await cancel_run(self._core, current_caller.get().namespace, request.run_id)

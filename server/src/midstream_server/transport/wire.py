@@ -94,7 +94,7 @@ def record(run_id: str, stored: StoredRecord) -> bytes:
 
 def records(run_id: str, stored: Iterable[StoredRecord]) -> bytes:
     """`repeated Record records = 1`, as in every response that carries records."""
-    parts = []
+    parts: list[bytes] = []
     for each in stored:
         encoded = record(run_id, each)
         parts += (b"\x0a", varint(len(encoded)), encoded)

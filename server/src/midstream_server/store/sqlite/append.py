@@ -82,7 +82,8 @@ def append_fact(tx: Transaction, run_no: int, kind: EntryKind, *, now_us: int) -
     """Appends an entry without a body; returns its time."""
     row = tx.execute(
         "INSERT INTO entries (run, offset, kind, at_us, body) "
-        "SELECT ?1, coalesce(max(offset), 0) + 1, ?2, max(?3, coalesce(max(at_us), 0)), x'' FROM entries WHERE run = ?1 "
+        "SELECT ?1, coalesce(max(offset), 0) + 1, ?2, max(?3, coalesce(max(at_us), 0)), x'' "
+        "FROM entries WHERE run = ?1 "
         "RETURNING at_us",
         (run_no, int(kind), now_us),
     ).fetchone()

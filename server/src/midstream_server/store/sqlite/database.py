@@ -24,7 +24,7 @@ class Lock:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise DatabaseUnusable(
-                f"cannot write to {path.parent}: {error.strerror}; choose a database in a directory that exists and is writable"
+                f"cannot write to {path.parent}: {error.strerror}; choose a database in a writable directory"
             ) from error
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -83,5 +83,5 @@ def _create_or_check_schema(connection: apsw.Connection, path: Path) -> None:
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}").fetchall()
     elif version != SCHEMA_VERSION:
         raise DatabaseUnusable(
-            f"{path} has schema version {version}, this server needs {SCHEMA_VERSION}; use the server version that wrote it"
+            f"{path} has schema version {version}, this server needs {SCHEMA_VERSION}; use the server that wrote it"
         )

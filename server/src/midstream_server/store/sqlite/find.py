@@ -46,7 +46,9 @@ def make_stream(tx: Transaction, run_no: int, stream_id: str, *, max_streams: in
 
 def last_entry(tx: Transaction, run_no: int) -> tuple[int, int]:
     """Offset and time of the log's newest entry."""
-    row = tx.execute("SELECT offset, at_us FROM entries WHERE run = ? ORDER BY offset DESC LIMIT 1", (run_no,)).fetchone()
+    row = tx.execute(
+        "SELECT offset, at_us FROM entries WHERE run = ? ORDER BY offset DESC LIMIT 1", (run_no,)
+    ).fetchone()
     return (0, 0) if row is None else row
 
 

@@ -1,8 +1,8 @@
 """Group commit: all operations that come in while a commit waits for the disk become the next transaction.
 
 The statements run on the event loop's thread and only COMMIT waits on a thread of its own. SQLite's calls release the
-interpreter's lock at every row; in a busy process a second thread gets it back up to 5 ms later each time (measured: 7 k
-rows/s instead of 143 k). A commit gives it up once, for as long as the disk takes.
+interpreter's lock at every row; in a busy process a second thread gets it back up to 5 ms later each time (measured:
+7 k rows/s instead of 143 k). A commit gives it up once, for as long as the disk takes.
 """
 
 import asyncio
@@ -97,7 +97,8 @@ class GroupCommit:
 
     def _begin(self) -> None:
         self._scheduled = False
-        group, weight = [], 0
+        group: list[_Pending] = []
+        weight = 0
         while self._waiting and (not group or weight + self._waiting[0].weight <= _MAX_WEIGHT):
             pending = self._waiting.popleft()
             group.append(pending)

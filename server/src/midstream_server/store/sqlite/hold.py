@@ -61,7 +61,8 @@ def ack(
     if cursor != stream.cursor:
         tx.execute(
             "UPDATE streams SET cursor = ?1, cursor_bytes = "
-            "(SELECT bytes_through FROM entries WHERE run = ?2 AND stream = ?3 AND seq = ?1) WHERE run = ?2 AND no = ?3",
+            "(SELECT bytes_through FROM entries WHERE run = ?2 AND stream = ?3 AND seq = ?1) "
+            "WHERE run = ?2 AND no = ?3",
             (cursor, run.no, stream.no),
         )
         tx.changes.add(Change(run.no, None))

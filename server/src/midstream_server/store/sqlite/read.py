@@ -29,7 +29,8 @@ def look(
     records: list[StoredRecord] = []
     if max_records > 0 and (last_seq or 0) > after_seq:
         rows = execute(
-            "SELECT seq, offset, at_us, body FROM entries WHERE run = ? AND stream = ? AND seq > ? ORDER BY seq LIMIT ?",
+            "SELECT seq, offset, at_us, body FROM entries WHERE run = ? AND stream = ? AND seq > ? "
+            "ORDER BY seq LIMIT ?",
             (run_no, stream_no, after_seq, max_records),
         )
         records = _bounded((StoredRecord(stream_id, *found) for found in rows), max_bytes)

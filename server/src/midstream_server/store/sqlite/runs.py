@@ -109,7 +109,7 @@ def read_run(execute: Execute, namespace: str, run_id: str) -> Run:
     row = execute(f"SELECT {_COLUMNS} FROM runs WHERE namespace = ? AND id = ?", (namespace, run_id)).fetchone()
     if row is None:
         raise errors.run_not_found(run_id)
-    failures = execute(
+    failures: list[Any] = execute(
         "SELECT streams.id, at_us, body FROM handler_failures JOIN streams ON streams.run = handler_failures.run "
         "AND streams.no = handler_failures.stream WHERE handler_failures.run = ? "
         "ORDER BY at_us DESC, seq DESC LIMIT ?",
@@ -203,9 +203,7 @@ def _ended_so(tx: Transaction, run: RunRow, state: State, outcome: bytes) -> boo
     return run.state is state and (stored == outcome or state is State.CANCELLED)
 
 
-def end(
-    tx: Transaction, run_no: int, state: State, outcome: bytes | None, *, periods: Periods, now_us: int
-) -> None:
+def end(tx: Transaction, run_no: int, state: State, outcome: bytes | None, *, periods: Periods, now_us: int) -> None:
     """Puts a run into a final state; from then on only its retention runs."""
     at_us = append_fact(tx, run_no, EntryKind.ENDED, now_us=now_us)
     delete_us = at_us + periods.retention_us

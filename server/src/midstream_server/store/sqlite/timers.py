@@ -1,6 +1,7 @@
 """What runs wait for: kept in the database, so that a restart forgets none."""
 
 from collections.abc import Callable
+from typing import Any
 
 from midstream_server.domain.limits import Periods
 from midstream_server.domain.run import State, TimerKind, state_when_due
@@ -33,7 +34,7 @@ def fire_due(
     limit: int,
 ) -> list[Fired]:
     """Retention is not fired here: see `purge`."""
-    due = tx.execute(
+    due: list[Any] = tx.execute(
         "SELECT timers.run, timers.kind, runs.id, runs.state FROM timers JOIN runs ON runs.no = timers.run "
         "WHERE due_us <= ? AND timers.kind != ? ORDER BY due_us LIMIT ?",
         (now_us, int(TimerKind.RETENTION), limit),
