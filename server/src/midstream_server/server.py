@@ -148,14 +148,10 @@ class Server:
         )
 
     async def _add_services(self, grpc_server: grpc.aio.Server, core: Core) -> None:
-        register(grpc_server, STREAM_SERVICE, StreamServicer(core, self.settings.limits))
-        register(grpc_server, RUN_SERVICE, RunServicer(core, self.settings.limits))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, grpc_server)
         limits = self.settings.limits
-        register(
-            grpc_server, stream_service_pb2.DESCRIPTOR.services_by_name["StreamService"], StreamServicer(core, limits)
-        )
-        register(grpc_server, run_service_pb2.DESCRIPTOR.services_by_name["RunService"], RunServicer(core, limits))
+        register(grpc_server, STREAM_SERVICE, StreamServicer(core, limits))
+        register(grpc_server, RUN_SERVICE, RunServicer(core, limits))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, grpc_server)
         for service in SERVICES:
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         reflected = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
