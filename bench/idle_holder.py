@@ -19,7 +19,7 @@ CREDIT = 1_000
 Subscription = aio.StreamStreamCall[stream_service_pb2.SubscribeRequest, stream_service_pb2.SubscribeResponse]
 
 
-async def _open(stub: stream_service_pb2_grpc.StreamServiceAsyncStub, run_id: str) -> Subscription:
+async def _open(stub: "stream_service_pb2_grpc.StreamServiceAsyncStub", run_id: str) -> Subscription:
     call: Subscription = stub.Subscribe()
     opening = stream_service_pb2.SubscribeRequest.Open(run_id=run_id, stream_id=STREAM, credit=CREDIT)
     await call.write(stream_service_pb2.SubscribeRequest(open=opening))

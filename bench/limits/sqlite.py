@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from midstream import ulid
+from midstream.v1.record_pb2 import Payload
 from midstream_server.store.sqlite.database import open_writer
+from midstream_server.transport import wire
 
 Row = tuple[Any, ...]
+
+_SENDER = wire.sender_field("ANONYMOUS", "")
 
 
 class BareTable:
@@ -59,5 +63,6 @@ def store_schema(path: Path) -> BareTable:
 
 
 def _entry(number: int, payload: bytes) -> Row:
-    now_us = time.time_ns() // 1_000
-    return 1, number, 1, now_us, payload, 1, number, ulid.new(), number * len(payload), len(payload)
+    key = ulid.new()
+    body = wire.payload_field(Payload(raw=payload)) + wire.envelope_fields(_SENDER, key, {})
+    return 1, number, 1, time.time_ns() // 1_000, body, 1, number, key, number * len(payload), len(payload)
