@@ -7,6 +7,8 @@ import grpc
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 _DETAILS_KEY: Final = "grpc-status-details-bin"
+_WRITE_FAILED: Final = "Internal error from Core"
+"""What grpc.aio makes of a write on a call that has just ended, whatever the call's own status was."""
 
 
 class MidstreamError(Exception):
@@ -96,6 +98,8 @@ def from_outcome(code: grpc.StatusCode, details: str | None, trailers: Iterable[
     for key, value in trailers or ():
         if key == _DETAILS_KEY and isinstance(value, bytes):
             return from_status(status_pb2.Status.FromString(value))
+    if code is grpc.StatusCode.INTERNAL and details == _WRITE_FAILED:
+        return Unavailable("the connection broke while writing", code="UNAVAILABLE")
     kind = _BY_CODE.get(code.name, MidstreamError)
     return kind(details or "the call failed without a message", code=code.name)
 
