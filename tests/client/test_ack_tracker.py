@@ -1,0 +1,97 @@
+"""Which records may be acknowledged: a gap-free prefix of finished ones."""
+
+from random import Random
+
+import pytest
+
+from midstream.receiving import AckTracker
+
+
+def test_the_cursor_waits_for_the_oldest_record() -> None:
+    tracker = AckTracker()
+    for seq in (1, 2, 3):
+        tracker.use(seq)
+    tracker.finish(3)
+    tracker.finish(2)
+    assert tracker.cursor == 0
+    tracker.finish(1)
+    assert tracker.cursor == 3
+    assert tracker.open_count == 0
+
+
+def test_a_record_is_finished_when_each_of_its_uses_is() -> None:
+    tracker = AckTracker()
+    tracker.use(1)
+    tracker.use(1)
+    tracker.finish(1)
+    assert tracker.cursor == 0
+    tracker.finish(1)
+    assert tracker.cursor == 1
+
+
+def test_a_record_that_nobody_used_after_all_is_unconsumed_again() -> None:
+    tracker = AckTracker()
+    tracker.use(1)
+    assert tracker.release(1)
+    assert tracker.cursor == 0
+    tracker.use(1)
+    tracker.finish(1)
+    assert tracker.cursor == 1
+
+
+@pytest.mark.parametrize("finish_first", [True, False])
+def test_a_released_use_beside_a_finished_one_holds_nothing_up(finish_first: bool) -> None:
+    tracker = AckTracker()
+    tracker.use(1)
+    tracker.use(1)
+    if finish_first:
+        tracker.finish(1)
+    assert not tracker.release(1)
+    if not finish_first:
+        tracker.finish(1)
+    assert tracker.cursor == 1
+
+
+def test_a_released_record_holds_back_those_behind_it() -> None:
+    tracker = AckTracker()
+    tracker.use(1)
+    tracker.use(2)
+    tracker.finish(2)
+    tracker.release(1)
+    assert tracker.cursor == 0
+
+
+def test_begins_behind_an_earlier_cursor_and_never_moves_back() -> None:
+    tracker = AckTracker()
+    tracker.start_behind(7)
+    assert tracker.cursor == 7
+    tracker.use(8)
+    tracker.finish(8)
+    tracker.start_behind(7)
+    assert tracker.cursor == 8
+
+
+def test_an_earlier_cursor_passes_what_is_still_in_use() -> None:
+    tracker = AckTracker()
+    tracker.use(1)
+    tracker.use(2)
+    tracker.finish(2)
+    tracker.start_behind(1)
+    assert tracker.cursor == 2
+    tracker.finish(1)
+    assert tracker.cursor == 2
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_order_ends_at_the_last_record(seed: int) -> None:
+    random = Random(seed)
+    tracker = AckTracker()
+    uses = [seq for seq in range(1, 51) for _ in range(random.randint(1, 3))]
+    for seq in uses:
+        tracker.use(seq)
+    random.shuffle(uses)
+    open_uses = list(uses)
+    for seq in uses:
+        tracker.finish(seq)
+        open_uses.remove(seq)
+        assert tracker.cursor == min(open_uses, default=51) - 1
