@@ -16,7 +16,7 @@ NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
     [
         (timedelta(0), "0 s ago"),
         (timedelta(seconds=59), "59 s ago"),
-        (timedelta(seconds=119), "1 min ago"),
+        (timedelta(seconds=119), "2 min ago"),
         (timedelta(hours=23), "23 h ago"),
         (timedelta(days=7), "7 d ago"),
         (-timedelta(days=7), "in 7 d"),

@@ -8,17 +8,13 @@ from collections.abc import Sequence
 import click
 
 from midstream import MidstreamError
+from midstream.cli import exit_codes
 from midstream.cli.cancel import cancel
 from midstream.cli.explain import Explanation, explain
 from midstream.cli.options import Options, common_options
 from midstream.cli.records import peek, tail
 from midstream.cli.runs import runs
 from midstream.cli.send import send
-
-EXIT_ERROR = 1
-EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
-EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 
 class InOrder(click.Group):
@@ -66,31 +62,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code; `arguments` are those of the process by default."""
     options = Options()
     try:
-        # Click returns the exit code of --help and --version instead of raising here.
+        # Click returns the code of an Exit, such as that of --help, instead of raising it here.
         code = cli.main(args=arguments, prog_name="midstream", standalone_mode=False, obj=options)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except click.UsageError as error:
         error.show()
-        return EXIT_USAGE
+        return exit_codes.USAGE
     except click.ClickException as error:
         return _fail(Explanation("USAGE", error.format_message()), options, error.exit_code)
     except MidstreamError as error:
         return _fail(explain(error, options), options)
     except (KeyboardInterrupt, click.Abort):
-        return EXIT_INTERRUPTED
+        return exit_codes.INTERRUPTED
     except BrokenPipeError:
-        # The reader, such as `head`, has what it wanted. Without this the interpreter would complain as it flushes.
+        # What is left in the buffer would fail again, loudly, as the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_BROKEN_PIPE
+        return exit_codes.BROKEN_PIPE
 
 
-def _fail(explanation: Explanation, options: Options, code: int = EXIT_ERROR) -> int:
+def _fail(explanation: Explanation, options: Options, code: int = exit_codes.ERROR) -> int:
     if options.as_json:
         text = json.dumps({"error": explanation.to_json()}, ensure_ascii=False)
     else:
-        text = (
-            f"Error: {explanation.what}" if explanation.fix == "" else f"Error: {explanation.what}\n{explanation.fix}"
-        )
+        text = f"Error: {explanation.what}\n{explanation.fix}".rstrip()
     click.echo(text, err=True)
     return code

@@ -32,6 +32,11 @@ def line(*parts: str | Text) -> None:
     _console().print(Text.assemble(*parts), soft_wrap=True)
 
 
+def paragraph(text: str) -> None:
+    """Prints text in full, on a terminal wrapped between words."""
+    _console().print(Text(text), soft_wrap=not sys.stdout.isatty())
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]], *, right: Collection[str] = ()) -> None:
     """Prints rows under headings; columns in `right` are aligned there."""
     if not sys.stdout.isatty():
@@ -69,6 +74,12 @@ def bold(text: str) -> Text:
     return Text(text, style="bold")
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Rich would exit at once; we have one place for that."""
+        raise BrokenPipeError
+
+
 def _console() -> Console:
     # Made anew each time, since stdout may have been replaced. Highlighting would colour parts of the user's data.
-    return Console(highlight=False, markup=False, emoji=False)
+    return _Console(highlight=False, markup=False, emoji=False)

@@ -36,7 +36,7 @@ def peek(options: Options, run_id: str, stream: str) -> None:
             output.line(f"No unconsumed record on {text.printable(stream)}.")
         else:
             output.line(_heading(record), output.dim(f"  {_origin(record)}"))
-            output.line(text.block(record.value))
+            output.paragraph(text.block(record.value))
 
     with_client(options, work)
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from midstream import Run
 from midstream.cli import output, text
 
-_LABEL_WIDTH = 10
+_LABEL_WIDTH = 12
 
 
 def print_run(run: Run) -> None:
@@ -17,7 +17,7 @@ def print_run(run: Run) -> None:
     _moment("cancel", run.cancel_time)
     _moment("ended", run.finish_time)
     _moment("deadline", run.deadline)
-    _moment("deleted", run.delete_time)
+    _moment("kept until", run.delete_time)
     _fact("log", f"{run.last_offset:,} entries")
     if run.payload is not None:
         _fact("payload", text.one_line(run.payload))
@@ -71,7 +71,7 @@ def _print_end(run: Run) -> None:
     if run.result_proto is not None:
         output.line()
         output.line(output.bold("Result"))
-        output.line(text.block(run.result))
+        output.paragraph(text.block(run.result))
 
 
 def _moment(label: str, moment: datetime | None) -> None:

@@ -43,10 +43,10 @@ def distance(moment: datetime, now: datetime | None = None) -> str:
     amount = abs(seconds)
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if amount >= size:
-            text = f"{int(amount // size)} {unit}"
+            text = f"{amount / size:.0f} {unit}"
             break
     else:
-        text = f"{int(amount)} s"
+        text = f"{amount:.0f} s"
     return f"{text} ago" if seconds >= 0 else f"in {text}"
 
 
