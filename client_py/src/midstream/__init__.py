@@ -1,5 +1,6 @@
 """Midstream: send typed data into running tasks."""
 
+from midstream.attached_run import AttachedRun
 from midstream.blocking import send
 from midstream.client import Client, connect
 from midstream.errors import (
@@ -12,6 +13,9 @@ from midstream.errors import (
     StreamFull,
     Unavailable,
 )
+
+# `midstream.input_stream` is the function; the module of the same name stays importable by `from`.
+from midstream.input_stream import InputStream, Subscription, input_stream
 from midstream.models import (
     Failure,
     HandlerFailure,
@@ -24,16 +28,21 @@ from midstream.models import (
     SendResult,
     StreamStatus,
 )
+from midstream.receiving.result import ReceiveTimeout, Result
 
 __all__ = [
+    "AttachedRun",
     "Client",
     "Failure",
     "Fenced",
     "HandlerFailure",
+    "InputStream",
     "MidstreamError",
     "PayloadError",
     "Receipt",
+    "ReceiveTimeout",
     "Record",
+    "Result",
     "Run",
     "RunCancelled",
     "RunFinished",
@@ -44,9 +53,11 @@ __all__ = [
     "Sender",
     "StreamFull",
     "StreamStatus",
+    "Subscription",
     "Unavailable",
     "__version__",
     "connect",
+    "input_stream",
     "send",
 ]
 
