@@ -75,37 +75,42 @@ def accept(
     goes backwards along a log, whatever the clock does.
     """
     at_us = max(now_us, head.at_us)
-    seq, offset, bytes_through = head.seq, head.offset, head.bytes_through
+    _, _, seq, bytes_through, cursor, cursor_bytes = head
+    offset = head.offset
+    last_seq = cursor + limits.max_unread_records
+    last_bytes = cursor_bytes + limits.max_unread_bytes
     outcomes: list[Accepted | Refused] = []
     placed: list[Placed] = []
-    in_batch: dict[str, Earlier] = {}
+    in_batch: dict[str, Placed] = {}
     for draft in drafts:
-        known = _earlier_record(draft, earlier, in_batch)
-        if known is not None:
-            outcomes.append(_again(draft, known))
-            continue
-        refusal = finished or draft.flaw
-        if refusal is None:
-            refusal = _full(
-                stream_id, limits, unread=seq - head.cursor, unread_bytes=bytes_through - head.cursor_bytes + draft.size
-            )
-        if refusal is not None:
-            outcomes.append(refusal)
-            continue
-        seq += 1
-        offset += 1
-        bytes_through += draft.size
-        placed.append(Placed(draft, seq, offset, bytes_through))
-        outcomes.append(Accepted(seq, offset, at_us))
-        if draft.key is not None:
-            in_batch[draft.key] = Earlier(seq, offset, at_us, draft.payload)
+        key, _, _, size, flaw = draft
+        if key is not None:
+            known = earlier.get(key) or _as_earlier(in_batch.get(key), at_us)
+            if known is not None:
+                outcomes.append(_again(draft, known))
+                continue
+        if finished is not None:
+            outcomes.append(finished)
+        elif flaw is not None:
+            outcomes.append(flaw)
+        elif seq >= last_seq:
+            outcomes.append(_full(stream_id, seq - cursor, limits.max_unread_records, "records"))
+        elif bytes_through + size > last_bytes:
+            outcomes.append(_full(stream_id, bytes_through - cursor_bytes + size, limits.max_unread_bytes, "bytes"))
+        else:
+            seq += 1
+            offset += 1
+            bytes_through += size
+            place = Placed(draft, seq, offset, bytes_through)
+            placed.append(place)
+            outcomes.append(Accepted(seq, offset, at_us))
+            if key is not None:
+                in_batch[key] = place
     return Verdict(outcomes, placed, at_us)
 
 
-def _earlier_record(draft: Draft, stored: Mapping[str, Earlier], in_batch: Mapping[str, Earlier]) -> Earlier | None:
-    if draft.key is None:
-        return None
-    return stored.get(draft.key) or in_batch.get(draft.key)
+def _as_earlier(place: Placed | None, at_us: int) -> Earlier | None:
+    return None if place is None else Earlier(place.seq, place.offset, at_us, place.draft.payload)
 
 
 def _again(draft: Draft, known: Earlier) -> Accepted | Refused:
@@ -114,9 +119,5 @@ def _again(draft: Draft, known: Earlier) -> Accepted | Refused:
     return Accepted(known.seq, known.offset, known.at_us, deduplicated=True)
 
 
-def _full(stream_id: str, limits: Limits, *, unread: int, unread_bytes: int) -> Refused | None:
-    if unread >= limits.max_unread_records:
-        return errors.stream_full(stream_id, unread=unread, limit=limits.max_unread_records, unit="records")
-    if unread_bytes > limits.max_unread_bytes:
-        return errors.stream_full(stream_id, unread=unread_bytes, limit=limits.max_unread_bytes, unit="bytes")
-    return None
+def _full(stream_id: str, unread: int, limit: int, unit: str) -> Refused:
+    return errors.stream_full(stream_id, unread=unread, limit=limit, unit=unit)

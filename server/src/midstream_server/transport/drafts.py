@@ -4,15 +4,13 @@ from collections.abc import Iterable, Mapping
 
 from pydantic_core import from_json
 
-from midstream.v1.record_pb2 import NewRecord, Payload
+from midstream.v1.record_pb2 import NewRecord, Payload, TypedMessage
 from midstream_server.domain import errors
 from midstream_server.domain.errors import Refused
 from midstream_server.domain.limits import KEY_BYTES, METADATA_BYTES, METADATA_PAIRS, Limits
 from midstream_server.domain.record import Draft
 from midstream_server.transport import wire
 from midstream_server.transport.caller import Caller
-
-_NO_METADATA: dict[str, str] = {}
 
 
 class Drafter:
@@ -30,47 +28,44 @@ class Drafter:
 
     def argument(self, payload: Payload, path: str) -> Draft:
         """A task's argument or result: a payload without a place on a stream."""
-        return Draft(None, wire.payload_field(payload), b"", content_bytes(payload), self._payload_flaw(payload, path))
+        size, flaw = self._inspect(payload, path)
+        return Draft(None, wire.payload_field(payload), b"", size, flaw)
 
     def _draft(self, record: NewRecord, sender: bytes) -> Draft:
         payload = record.payload
+        size, flaw = self._inspect(payload, "payload")
+        envelope = sender
         key = record.idempotency_key
-        metadata = dict(record.metadata) if record.metadata else _NO_METADATA
-        return Draft(
-            key or None,
-            wire.payload_field(payload),
-            wire.envelope_fields(sender, key, metadata),
-            content_bytes(payload),
-            _key_flaw(key) or _metadata_flaw(metadata) or self._payload_flaw(payload, "payload"),
-        )
+        if key:
+            envelope += wire.key_field(key)
+            flaw = _key_flaw(key) or flaw
+        if record.metadata:
+            envelope += wire.metadata_fields(record.metadata)
+            flaw = _metadata_flaw(record.metadata) or flaw
+        return Draft(key or None, wire.payload_field(payload), envelope, size, flaw)
 
-    def _payload_flaw(self, payload: Payload, path: str) -> Refused | None:
-        size = content_bytes(payload)
+    def _inspect(self, payload: Payload, path: str) -> tuple[int, Refused | None]:
+        """The size of what the payload carries, in bytes and without its framing, and what is wrong with it."""
+        kind = payload.WhichOneof("content")
+        if kind == "json":
+            text = payload.json
+            size = len(text) if text.isascii() else len(text.encode())
+            flaw = None if size > self._max_payload_bytes else _json_flaw(text, path)
+        elif kind == "raw":
+            size, flaw = len(payload.raw), None
+        elif kind == "proto":
+            size, flaw = len(payload.proto.value), _type_flaw(payload.proto, path)
+        else:
+            return 0, errors.payload_invalid(
+                path, "is empty: set one of json, proto and raw (JSON null is the text null)"
+            )
         if size > self._max_payload_bytes:
-            return errors.payload_too_large(size, self._max_payload_bytes)
-        match payload.WhichOneof("content"):
-            case "json":
-                return _json_flaw(payload.json, path)
-            case "proto":
-                if not payload.proto.type_name:
-                    return errors.payload_invalid(f"{path}.proto.type_name", "is required")
-            case None:
-                return errors.payload_invalid(
-                    path, "is empty: set one of json, proto and raw (JSON null is the text null)"
-                )
-        return None
+            flaw = errors.payload_too_large(size, self._max_payload_bytes)
+        return size, flaw
 
 
-def content_bytes(payload: Payload) -> int:
-    """The size of what the payload carries, without its framing."""
-    match payload.WhichOneof("content"):
-        case "json":
-            return len(payload.json) if payload.json.isascii() else len(payload.json.encode())
-        case "proto":
-            return len(payload.proto.value)
-        case "raw":
-            return len(payload.raw)
-    return 0
+def _type_flaw(message: TypedMessage, path: str) -> Refused | None:
+    return None if message.type_name else errors.payload_invalid(f"{path}.proto.type_name", "is required")
 
 
 def _json_flaw(text: str, path: str) -> Refused | None:

@@ -5,7 +5,7 @@ In protobuf's encoding the fields of a message may follow each other in any orde
 `tests/server/test_wire.py` holds every function against the generated classes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from midstream.v1.record_pb2 import Payload, Record, Sender
@@ -21,17 +21,15 @@ _RECORD_KEY = b"\x4a"
 
 def varint(number: int) -> bytes:
     """A non-negative number in base 128."""
-    if number < 0x80:
-        return _SMALL[number]
-    out = bytearray()
-    while number >= 0x80:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
+    if number < _TABLED:
+        return _TABLE[number]
+    return bytes((number & 0x7F | 0x80,)) + varint(number >> 7)
 
 
-_SMALL = tuple(bytes([number]) for number in range(0x80))
+_TABLED = 0x4000
+_TABLE = [bytes((number,)) for number in range(0x80)]
+_TABLE += [bytes((number & 0x7F | 0x80, number >> 7)) for number in range(0x80, _TABLED)]
+"""Every number of one and two bytes: nearly all lengths, and many positions."""
 
 
 def delimited(tag: bytes, content: bytes) -> bytes:
@@ -41,17 +39,18 @@ def delimited(tag: bytes, content: bytes) -> bytes:
 
 def payload_field(payload: Payload) -> bytes:
     """The payload as a field of a Record."""
-    return delimited(_RECORD_PAYLOAD, payload.SerializeToString(deterministic=True))
+    content = payload.SerializeToString()
+    return _RECORD_PAYLOAD + varint(len(content)) + content
 
 
-def envelope_fields(sender: bytes, key: str, metadata: dict[str, str]) -> bytes:
-    """What else of a Record is known before it has its place. `sender` comes from `sender_field`."""
-    fields = sender
-    if key:
-        fields += delimited(_RECORD_KEY, key.encode())
-    if metadata:
-        fields += Record(metadata=metadata).SerializeToString(deterministic=True)
-    return fields
+def key_field(key: str) -> bytes:
+    """The idempotency key as a field of a Record."""
+    return delimited(_RECORD_KEY, key.encode())
+
+
+def metadata_fields(metadata: Mapping[str, str]) -> bytes:
+    """The metadata as fields of a Record."""
+    return Record(metadata=metadata).SerializeToString(deterministic=True)
 
 
 @lru_cache(maxsize=1024)
@@ -66,8 +65,7 @@ def _names(run_id: str, stream_id: str) -> bytes:
     return Record(run_id=run_id, stream_id=stream_id).SerializeToString()
 
 
-@lru_cache(maxsize=1024)
-def _accept_time(at_us: int) -> bytes:
+def _time(at_us: int) -> bytes:
     """A Timestamp."""
     seconds, us = divmod(at_us, 1_000_000)
     encoded = b"\x08" + varint(seconds)
@@ -76,28 +74,25 @@ def _accept_time(at_us: int) -> bytes:
     return encoded
 
 
-def record(run_id: str, stored: StoredRecord) -> bytes:
-    """A Record."""
-    stream_id, seq, offset, at_us, body = stored
-    return b"".join(
-        (
-            _names(run_id, stream_id),
-            body,
-            _RECORD_SEQ,
-            varint(seq),
-            _RECORD_OFFSET,
-            varint(offset),
-            delimited(_RECORD_ACCEPT_TIME, _accept_time(at_us)),
-        )
-    )
+@lru_cache(maxsize=1024)
+def _accept_time_field(at_us: int) -> bytes:
+    """Of a Record."""
+    return delimited(_RECORD_ACCEPT_TIME, _time(at_us))
+
+
+@lru_cache(maxsize=1024)
+def _accepted_time_field(at_us: int) -> bytes:
+    """Of an Accepted."""
+    return delimited(b"\x1a", _time(at_us))
 
 
 def records(run_id: str, stored: Iterable[StoredRecord]) -> bytes:
     """`repeated Record records = 1`, as in every response that carries records."""
     parts: list[bytes] = []
-    for each in stored:
-        encoded = record(run_id, each)
-        parts += (b"\x0a", varint(len(encoded)), encoded)
+    for stream_id, seq, offset, at_us, body in stored:
+        names = _names(run_id, stream_id)
+        place = _RECORD_SEQ + varint(seq) + _RECORD_OFFSET + varint(offset) + _accept_time_field(at_us)
+        parts += (b"\x0a", varint(len(names) + len(body) + len(place)), names, body, place)
     return b"".join(parts)
 
 
@@ -113,15 +108,12 @@ def tail_response(run_id: str, stored: Sequence[StoredRecord], as_of_offset: int
 
 def accepted_receipt(client_ref: int, accepted: Accepted) -> bytes:
     """`repeated Receipt receipts = 1` for one accepted record."""
-    fields = b"\x08%b\x10%b\x1a%b" % (
-        varint(accepted.seq),
-        varint(accepted.offset),
-        delimited(b"", _accept_time(accepted.at_us)),
-    )
-    if accepted.deduplicated:
+    seq, offset, at_us, deduplicated = accepted
+    fields = b"\x08" + varint(seq) + b"\x10" + varint(offset) + _accepted_time_field(at_us)
+    if deduplicated:
         fields += b"\x20\x01"
-    receipt = delimited(b"\x12", fields)
+    receipt = b"\x12" + varint(len(fields)) + fields
     if client_ref:
         # A negative int64 is encoded as its two's complement of 64 bits.
         receipt = b"\x08" + varint(client_ref & 0xFFFF_FFFF_FFFF_FFFF) + receipt
-    return delimited(b"\x0a", receipt)
+    return b"\x0a" + varint(len(receipt)) + receipt

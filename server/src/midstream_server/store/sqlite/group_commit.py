@@ -152,10 +152,11 @@ class GroupCommit:
         if failure is not None:
             self._undo()
             results = [_as_refusal(failure)] * len(group)
+        else:
+            # Readers first: a record is on its way to its handler before its sender hears of it.
+            self._on_commit(CommitReport(len(group), seconds, changes))
         for pending, result in zip(group, results, strict=True):
             _settle(pending, result)
-        if failure is None:
-            self._on_commit(CommitReport(len(group), seconds, changes))
         if self._waiting:
             self._begin()
         else:
