@@ -20,7 +20,6 @@ M = TypeVar("M", bound=Message)
 
 _PLAIN: Final = frozenset({str, int, float, bool, type(None), dict, list})
 _to_json: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-_to_ascii_json: Final = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
 
 
 class Codec(Protocol[T]):
@@ -42,13 +41,9 @@ class AnyCodec:
             if isinstance(value, BaseModel) or (is_dataclass(value) and not isinstance(value, type)):
                 return _model_codec(type(value)).encode(value)
         try:
-            text = _to_json(value)
-        except (TypeError, ValueError, RecursionError) as error:
+            return Payload(json=_to_json(value))
+        except (TypeError, ValueError, RecursionError) as error:  # ValueError: also text that has no UTF-8 form
             raise _cannot_send(value, "JSON", str(error)) from error
-        try:
-            return Payload(json=text)
-        except UnicodeEncodeError:  # Half a surrogate pair has no UTF-8 form, yet JSON can spell it.
-            return Payload(json=_to_ascii_json(value))
 
     def decode(self, payload: Payload) -> Any:
         kind = payload.WhichOneof("content")
