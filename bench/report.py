@@ -1,15 +1,15 @@
 """The figures as a table for a person, as Markdown for the docs, and as JSON for programs."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from bench.measure import Figure, Spread
 
-HEADINGS = ("figure", "ours", "p99", "limit", "p99", "ratio", "of repeats", "aim", "")
-TEXT_HEADINGS = ("figure", "aim", "")
+HEADINGS = ("figure", "ours", "limit", "ratio", "aim")
 
 
 def to_json(figure: Figure) -> dict[str, Any]:
@@ -33,10 +33,10 @@ def to_json(figure: Figure) -> dict[str, Any]:
 def print_table(figures: Sequence[Figure]) -> None:
     """Prints the table to the terminal, details beneath."""
     console = Console()
-    table = Table(title="Midstream beside its limits")
-    for heading in HEADINGS:
-        justify: Literal["left", "right"] = "left" if heading in TEXT_HEADINGS else "right"
-        table.add_column(heading, justify=justify, no_wrap=heading != "figure")
+    table = Table(title="p50 / p99; ratio of the p50s, lowest–highest of the repeats", box=SIMPLE_HEAD)
+    table.add_column(HEADINGS[0], ratio=1)
+    for heading in HEADINGS[1:]:
+        table.add_column(heading, justify="right", no_wrap=True)
     for figure in figures:
         table.add_row(*_cells(figure))
     console.print(table)
@@ -49,7 +49,7 @@ def to_markdown(figures: Sequence[Figure], machine: dict[str, Any], versions: di
     """The same table for `docs/benchmarks.md`, with what it was measured on."""
     lines = [
         f"| {' | '.join(HEADINGS)} |",
-        "|---|" + "---:|" * 6 + "---|---|",
+        "|---|" + "---:|" * (len(HEADINGS) - 1),
         *(f"| {' | '.join(_cells(figure, with_limit_title=True))} |" for figure in figures),
         "",
         "Also seen:",
@@ -62,22 +62,27 @@ def to_markdown(figures: Sequence[Figure], machine: dict[str, Any], versions: di
 
 
 def _cells(figure: Figure, *, with_limit_title: bool = False) -> tuple[str, ...]:
-    ratios = figure.ratio_range
-    limit = "" if figure.limit is None else _number(figure.limit.p50)
     title = f"{figure.title}, {figure.unit}"
     if with_limit_title and figure.limit_title:
         title += f" (limit: {figure.limit_title})"
-    return (
-        title,
-        _number(figure.ours.p50),
-        _number(figure.ours.p99),
-        limit,
-        "" if figure.limit is None else _number(figure.limit.p99),
-        "" if figure.ratio is None else f"{figure.ratio:.2f}",
-        "" if ratios is None else f"{ratios[0]:.2f}–{ratios[1]:.2f}",
-        "" if figure.aim is None else str(figure.aim),
-        {True: "ok", False: "missed", None: ""}[figure.ok],
-    )
+    return title, _side(figure.ours), _side(figure.limit), _ratio(figure), _aim(figure)
+
+
+def _side(spread: Spread | None) -> str:
+    if spread is None:
+        return ""
+    return _number(spread.p50) if spread.p99 is None else f"{_number(spread.p50)} / {_number(spread.p99)}"
+
+
+def _ratio(figure: Figure) -> str:
+    if figure.ratio is None or figure.ratio_range is None:
+        return ""
+    low, high = figure.ratio_range
+    return f"{figure.ratio:.2f}, {low:.2f}–{high:.2f}"
+
+
+def _aim(figure: Figure) -> str:
+    return "" if figure.aim is None else f"{figure.aim} {'reached' if figure.ok else 'missed'}"
 
 
 def _details(figure: Figure) -> str:
@@ -88,8 +93,6 @@ def _spread(spread: Spread) -> dict[str, Any]:
     return {"p50": spread.p50, "p99": spread.p99, "repeats": list(spread.repeats)}
 
 
-def _number(value: float | None) -> str:
+def _number(value: float) -> str:
     """Three significant digits; thousands grouped."""
-    if value is None:
-        return ""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from midstream import ulid
-from midstream.v1.record_pb2 import Payload
+from midstream.v1.record_pb2 import Payload, Record, Sender
 from midstream_server.store.sqlite.database import open_writer
-from midstream_server.transport import wire
 
 Row = tuple[Any, ...]
 
-_SENDER = wire.sender_field("ANONYMOUS", "")
+_SENDER = Sender(kind=Sender.KIND_ANONYMOUS)
 
 
 class BareTable:
@@ -64,5 +63,6 @@ def store_schema(path: Path) -> BareTable:
 
 def _entry(number: int, payload: bytes) -> Row:
     key = ulid.new()
-    body = wire.payload_field(Payload(raw=payload)) + wire.envelope_fields(_SENDER, key, {})
+    # What the store keeps of a record: all but its place.
+    body = Record(payload=Payload(raw=payload), sender=_SENDER, idempotency_key=key).SerializeToString()
     return 1, number, 1, time.time_ns() // 1_000, body, 1, number, key, number * len(payload), len(payload)
