@@ -1,7 +1,7 @@
 """The client: starts runs, sends records into them, and watches both."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -128,7 +128,9 @@ class Client:
         request = run_service_pb2.CancelRunRequest(run_id=run_id)
         return Run.from_proto((await self._connection.unary(self._connection.runs.CancelRun, request)).run)
 
-    async def list_runs(self, task: str | None = None, states: Iterable[RunState | str] = ()) -> AsyncIterator[Run]:
+    async def list_runs(
+        self, task: str | None = None, states: Iterable[RunState | str] = ()
+    ) -> AsyncGenerator[Run, None]:
         """Every run, newest first, without payloads and results."""
         request = run_service_pb2.ListRunsRequest(
             task=task or "",
@@ -143,7 +145,7 @@ class Client:
                 return
             request.page_token = page.next_page_token
 
-    async def watch_run(self, run_id: str) -> AsyncIterator[Run]:
+    async def watch_run(self, run_id: str) -> AsyncGenerator[Run, None]:
         """The run as it stands, and again whenever it has changed, until it has ended."""
         request = run_service_pb2.WatchRunRequest(run_id=run_id)
         last: run_pb2.Run | None = None
@@ -218,7 +220,9 @@ class Client:
         response = await self._connection.unary(self._connection.streams.Peek, request)
         return Record.from_proto(response.record) if response.HasField("record") else None
 
-    async def tail(self, run_id: str, stream: Stream | None = None, *, after_offset: int = 0) -> AsyncIterator[Record]:
+    async def tail(
+        self, run_id: str, stream: Stream | None = None, *, after_offset: int = 0
+    ) -> AsyncGenerator[Record, None]:
         """Every record behind `after_offset`, in offset order, as it comes, until the run has ended. Consumes none."""
         stream_id = "" if stream is None else stream_id_of(stream)
         request = stream_service_pb2.TailRequest(run_id=run_id, stream_id=stream_id, after_offset=after_offset)
@@ -238,7 +242,7 @@ class Client:
                 call.cancel()
             await self._connection.pause(backoff, error)
 
-    async def list_records(self, run_id: str, stream: Stream | None = None) -> AsyncIterator[Record]:
+    async def list_records(self, run_id: str, stream: Stream | None = None) -> AsyncGenerator[Record, None]:
         """Every stored record in offset order, consumed or not."""
         request = stream_service_pb2.ListRecordsRequest(
             run_id=run_id,
