@@ -101,7 +101,7 @@ clean: ## remove the environments, caches and results
 $(READY): constraints.txt $(PACKAGES)
 	@echo "Setting up .venv, the development environment"
 	@python=$$(scripts/find-python $(PYTHON)) && "$$python" -m venv --clear .venv
-	@$(BIN)/python $(PIP) install --no-deps -r constraints.txt
+	@$(BIN)/python $(PIP) install --no-compile --no-deps -r constraints.txt
 	@$(BIN)/python $(PIP) install --no-deps --no-build-isolation -e client_py -e server
 	@touch $@
 
