@@ -31,9 +31,10 @@ class Library:
     def search(self, topic: str, question: str) -> Finding | None:
         """Returns the unread fact that fits best and marks it as read; None where no fact fits the question."""
         asked = _words(question)
-        best = max(self._unread, key=lambda finding: self._score(finding, _words(topic), asked), default=None)
-        if best is None or not asked & _words(best.text):
+        fitting = [finding for finding in self._unread if asked & _words(finding.text)]
+        if not fitting:
             return None
+        best = max(fitting, key=lambda finding: self._score(finding, _words(topic), asked))
         self._unread.remove(best)
         return best
 

@@ -78,7 +78,8 @@ def test_the_demo_tells_its_story_and_steering_changes_the_report(server_process
         assert chapter not in unsteered
 
 
-def test_an_interrupted_demo_leaves_no_process_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("ending", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"])
+def test_an_interrupted_demo_leaves_nothing_behind(ending: signal.Signals, code: int, tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, str(AGENT / "demo.py"), "--pace", "0"],
         env={**os.environ, "PYTHONUNBUFFERED": "1", "TMPDIR": str(tmp_path)},
@@ -93,8 +94,22 @@ def test_an_interrupted_demo_leaves_no_process_behind(tmp_path: Path) -> None:
                 break
         children = Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()
         assert len(children) == 3
-        demo.send_signal(signal.SIGINT)
-        assert demo.wait() == 130
+        demo.send_signal(ending)
+        assert demo.wait() == code
         assert demo.stderr.read() == ""
     assert not [child for child in children if Path(f"/proc/{child}").exists()]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_demo_that_cannot_go_on_says_why() -> None:
+    demo = subprocess.run(
+        [sys.executable, str(AGENT / "demo.py"), "--pace", "0"],
+        env={**os.environ, "MIDSTREAM_LOG_LEVEL": "nonsense"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert demo.returncode == 1
+    assert "could not go on: the server ended" in demo.stderr
+    assert "MIDSTREAM_LOG_LEVEL" in demo.stderr
+    assert "Traceback" not in demo.stderr
