@@ -155,12 +155,16 @@ Event = (
     | Surprise
 )
 
+ANSWERS = (Accepted, Delivered, Acked)
+"""Events that come from the server and mean progress."""
+
 
 class History:
     """Events in the order in which the clients saw them."""
 
     def __init__(self) -> None:
         self._events: list[Event] = []
+        self._answers = 0
         self._numbers = 0
         self._waiters: dict[asyncio.Future[None], Callable[[], bool]] = {}
 
@@ -173,6 +177,7 @@ class History:
     def add(self, event: Event) -> None:
         """Appends, and wakes whoever waits for what has become true."""
         self._events.append(event)
+        self._answers += isinstance(event, ANSWERS)
         for waiter, condition in self._waiters.items():
             if not waiter.done() and condition():
                 waiter.set_result(None)
@@ -193,10 +198,10 @@ class History:
         finally:
             del self._waiters[waiter]
 
-    async def until_more(self, number: int) -> None:
-        """Waits until `number` more events have come, of whatever kind."""
-        goal = len(self) + number
-        await self.until(lambda: len(self) >= goal)
+    async def until_answers(self, number: int) -> None:
+        """Waits until the server has answered `number` more things: receipts, records, confirmed cursors."""
+        goal = self._answers + number
+        await self.until(lambda: self._answers >= goal)
 
     def write(self, path: Path) -> None:
         """Writes one JSON object a line, for a person who looks into a violation."""

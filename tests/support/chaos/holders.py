@@ -10,10 +10,10 @@ from midstream.v1.stream_service_pb2 import AckRequest, ReceiveRequest, Subscrib
 from support.chaos.history import Acked, Acking, AckRefused, Delivered, History, Opened, Opening
 from support.chaos.wire import ConnectionLost, Refusal, Wire, errors_told_apart, seen, surprised, write_frame
 
-CREDIT = 50
+CREDIT = 10
 ACK_CHANCE = 0.6
 """How often a holder acknowledges something after it received some records."""
-PROBE_CHANCE = 0.04
+PROBE_CHANCE = 0.15
 """How often it acknowledges something that must not move the cursor: beyond the end, or long done."""
 FAR_AHEAD = 1_000_000
 LONG_POLL_MS = 200
@@ -40,7 +40,7 @@ class Holder:
         self.random = random.Random(plan.seed)
         self.had_enough = asyncio.Event()
         """Set when it is time for the next holder."""
-        self._patience = self.random.randint(30, 200)
+        self._patience = self.random.randint(20, 120)
         self.epoch = 0
         self.subscription = 0
         """The last one that was opened."""

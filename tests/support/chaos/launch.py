@@ -14,8 +14,9 @@ from typing import Any
 import apsw
 
 from midstream_server.cli import main as serve
-from midstream_server.domain import accept, holding
+from midstream_server.domain import holding
 from midstream_server.store.sqlite import database, group_commit
+from midstream_server.store.sqlite.append import earlier_records
 from support.chaos.power_cut import PowerCut
 
 SLOW_DISK_SECONDS = 0.02
@@ -32,11 +33,13 @@ def without_fsync_of_commits() -> None:
 
 
 def without_commit_before_receipt() -> None:
-    """Callers are answered before the commit, which then takes as long as a slow disk's."""
+    """Senders are answered before the commit, which then takes as long as a slow disk's."""
     commit = group_commit.GroupCommit._commit
 
     def answer_first(self: Any, group: Any, results: Any, changes: Any) -> None:
         for pending, result in zip(group, results, strict=True):
+            if not isinstance(result, list):  # Only records are answered with a list.
+                continue
             self._loop.call_soon_threadsafe(group_commit._settle, pending, result)
         time.sleep(SLOW_DISK_SECONDS)
         commit(self, group, results, changes)
@@ -45,7 +48,7 @@ def without_commit_before_receipt() -> None:
 
 
 def without_key_check() -> None:
-    """No idempotency key is ever known, nor does the schema mind."""
+    """No stored idempotency key is found again, nor does the schema mind."""
     open_writer = database.open_writer
 
     def open_without_unique_keys(*args: Any) -> apsw.Connection:
@@ -53,7 +56,7 @@ def without_key_check() -> None:
         connection.execute("DROP INDEX IF EXISTS entries_key").fetchall()
         return connection
 
-    _replace(accept._earlier_record, lambda draft, stored, in_batch: None)
+    _replace(earlier_records, lambda *args: {})
     _replace(open_writer, open_without_unique_keys)
 
 

@@ -40,7 +40,7 @@ async def chaos(
     launch: Sequence[str] | None = None,
     make_senders: MakeSenders = raw_senders,
 ) -> Verdict:
-    """Kills the server `kills` times under load, each time after a random number of events, and once more at the end.
+    """Kills the server `kills` times under load, each time after a random number of answers, and once more at the end.
 
     `launch`: flags of `support.chaos.launch`, for a server under power cuts or without a safeguard; None is the product
     as it is. The history is left in the directory.
@@ -67,9 +67,9 @@ async def chaos(
 
     async def faults() -> None:
         for _ in range(kills):
-            await history.until_more(randomness.randint(100, 1_500))
+            await history.until_answers(randomness.randint(50, 2_000))
             await kill_and_restart()
-        await history.until_more(randomness.randint(100, 1_000))
+        await history.until_answers(randomness.randint(50, 2_000))
 
     final: FinalRead = {}
     with server:
