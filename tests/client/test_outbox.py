@@ -28,7 +28,8 @@ class Heard:
 
 
 def put(outbox: Outbox, stream: tuple[str, str], text: str, heard: Heard | None = None, *, now_us: int = 0) -> None:
-    outbox.put(stream, Payload(json=text), f"key-{text[:8]}", None, Heard() if heard is None else heard, now_us=now_us)
+    sink = Heard() if heard is None else heard
+    outbox.put(stream, Payload(json=text), f"key-{text[:8]}", None, sink, now_us=lambda: now_us)
 
 
 def written(outbox: Outbox) -> list[Frame]:
@@ -145,7 +146,7 @@ def test_giving_up_on_everything_leaves_nothing_and_a_new_record_starts_a_new_fr
 def test_a_record_that_cannot_be_put_leaves_nothing_behind() -> None:
     outbox, heard = Outbox(), Heard()
     with pytest.raises(TypeError):
-        outbox.put(A, Payload(json="1"), "key", {"a": 1}, heard, now_us=0)  # type: ignore[dict-item]
+        outbox.put(A, Payload(json="1"), "key", {"a": 1}, heard, now_us=lambda: 0)  # type: ignore[dict-item]
     assert outbox.record_count == 0
     assert outbox.next_to_write() is None
     put(outbox, A, "2", heard)

@@ -167,6 +167,19 @@ async def test_a_closed_client_says_so(server: Server) -> None:
         await client.get_run("run_1")
 
 
+async def test_closing_ends_a_call_with_an_error_and_not_as_if_its_task_was_cancelled(server: Server) -> None:
+    client = midstream.connect(server.url)
+    run = await client.start_run("research-agent")
+    watch, tail = client.watch_run(run.id), client.tail(run.id)
+    await anext(watch)
+    waiting = [asyncio.ensure_future(anext(watch)), asyncio.ensure_future(anext(tail))]
+    await asyncio.sleep(0)
+    await client.close()
+    for call in waiting:
+        with pytest.raises(MidstreamError, match="closed"):
+            await call
+
+
 def test_a_url_or_timeout_that_makes_no_sense_is_an_error_at_once() -> None:
     with pytest.raises(ValueError, match="ftp"):
         midstream.connect("ftp://x")

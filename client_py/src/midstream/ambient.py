@@ -3,7 +3,6 @@
 import asyncio
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
-from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from midstream.attached_run import AttachedRun
@@ -15,7 +14,7 @@ client_in_block: Final[ContextVar["Client | None"]] = ContextVar("midstream_clie
 run_in_block: Final[ContextVar["AttachedRun | None"]] = ContextVar("midstream_run", default=None)
 """Set within `async with client.attach()`."""
 
-_defaults: Final["WeakKeyDictionary[asyncio.AbstractEventLoop, Client]"] = WeakKeyDictionary()
+_defaults: Final["dict[asyncio.AbstractEventLoop, Client]"] = {}
 
 
 def current_client() -> "Client":
@@ -28,5 +27,7 @@ def current_client() -> "Client":
     if client is None or client.closed:
         from midstream.client import connect
 
+        for closed in [other for other in _defaults if other.is_closed()]:
+            del _defaults[closed]
         client = _defaults[loop] = connect()
     return client

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from midstream.attached_run import AttachedRun
 
 _DRAIN_US: Final = 5_000_000
-_YIELD_EVERY: Final = 250
+_YIELD_EVERY: Final = 500
 _RUNS_PER_PAGE: Final = 200
 _RECORDS_PER_PAGE: Final = 1_000
 
@@ -153,16 +153,17 @@ class Client:
         while True:
             call = self._connection.runs.WatchRun(request)
             try:
-                async for response in call:
-                    backoff.reset()
-                    if response.run == last:
-                        continue  # the first word after a reconnect may be an old one
-                    last = response.run
-                    run = Run.from_proto(last)
-                    yield run
-                    if run.state.is_final:
-                        return
-                return
+                with self._connection.cut_off_by_close():
+                    async for response in call:
+                        backoff.reset()
+                        if response.run == last:
+                            continue  # the first word after a reconnect may be an old one
+                        last = response.run
+                        run = Run.from_proto(last)
+                        yield run
+                        if run.state.is_final:
+                            return
+                    return
             except grpc.aio.AioRpcError as failed:
                 error = from_call(failed)
             finally:
@@ -200,13 +201,15 @@ class Client:
         sender, answers = self._sender, Many()
         refused: list[tuple[int, SendResult]] = []
         count = 0
+        await sender.room()
         async for value in _each(values):
             try:
                 payload = encode(stream, value)
             except PayloadError as error:
                 refused.append((count, SendResult(error=error)))
             else:
-                await sender.room()
+                if sender.is_crowded:
+                    await sender.room()
                 sender.put(target, payload, answers)
             count += 1
         results = await answers.all_of(count - len(refused))
@@ -230,12 +233,13 @@ class Client:
         while True:
             call = self._connection.streams.Tail(request)
             try:
-                async for response in call:
-                    backoff.reset()
-                    for record in response.records:
-                        yield Record.from_proto(record)
-                    request.after_offset = response.as_of_offset
-                return
+                with self._connection.cut_off_by_close():
+                    async for response in call:
+                        backoff.reset()
+                        for record in response.records:
+                            yield Record.from_proto(record)
+                        request.after_offset = response.as_of_offset
+                    return
             except grpc.aio.AioRpcError as failed:
                 error = from_call(failed)
             finally:

@@ -1,7 +1,8 @@
 """One lazy gRPC channel to the server, and the retrying of calls on it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import grpc
@@ -81,7 +82,8 @@ class Connection:
             self.check_usable()
             remaining = None if give_up_at_us is None else max(give_up_at_us - self.clock.now_us(), 0) / 1_000_000
             try:
-                return await method(request, timeout=remaining)
+                with self.cut_off_by_close():
+                    return await method(request, timeout=remaining)
             except grpc.aio.AioRpcError as failed:
                 error = from_call(failed)
             await self.pause(backoff, error)
@@ -93,6 +95,20 @@ class Connection:
         if delay_us is None or self._closed:
             raise error
         await self.clock.sleep_until(now_us + delay_us)
+
+    @contextmanager
+    def cut_off_by_close(self) -> Iterator[None]:
+        """Raises MidstreamError for a call within that `close` cut off.
+
+        grpc.aio raises CancelledError for it, which would look as if the caller's task had been cancelled.
+        """
+        try:
+            yield
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._closed and task is not None and not task.cancelling():
+                raise closed_error() from None
+            raise
 
     @property
     def closed(self) -> bool:

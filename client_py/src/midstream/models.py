@@ -98,7 +98,9 @@ class Receipt:
 
     @classmethod
     def from_proto(cls, accepted: stream_service_pb2.Accepted) -> Self:
-        return cls(accepted.seq, accepted.offset, _time(accepted.accept_time), accepted.deduplicated)
+        time = accepted.accept_time
+        accept_time = _cached_time(time.seconds, time.nanos)
+        return cls(accepted.seq, accepted.offset, accept_time, accepted.deduplicated)
 
 
 @dataclass(frozen=True, slots=True)

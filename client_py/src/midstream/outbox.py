@@ -1,7 +1,7 @@
 """The records of a client that are not answered yet, as the frames in which they travel. Pure: no asyncio, no gRPC."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from midstream.errors import MidstreamError
@@ -80,15 +80,15 @@ class Outbox:
         metadata: Mapping[str, str] | None,
         sink: Sink,
         *,
-        now_us: int,
+        now_us: Callable[[], int],
     ) -> None:
-        """Adds a record for `stream`, a run id with a stream id."""
+        """Adds a record for `stream`, a run id with a stream id. `now_us` tells the time where a new frame begins."""
         size_bytes = payload.ByteSize() + len(key) + _RECORD_OVERHEAD_BYTES
         if metadata:
             size_bytes += sum(len(name) + len(text) + 8 for name, text in metadata.items()) * 2
         frame = self._open.get(stream)
         if frame is None or frame.count == MAX_FRAME_RECORDS or frame.size_bytes + size_bytes > MAX_FRAME_BYTES:
-            frame = self._open[stream] = Frame(stream, now_us)
+            frame = self._open[stream] = Frame(stream, now_us())
             self._unwritten.append(frame)
         frame.add(payload, key, metadata, size_bytes, sink)
         self.record_count += 1

@@ -114,16 +114,22 @@ class Sender:
         metadata: Mapping[str, str] | None = None,
     ) -> None:
         """Sends a record on its way; `sink` hears of it. To be called right after `room` has returned."""
-        now_us = self._connection.clock.now_us()
-        self._outbox.put(stream, payload, ulid.new() if key is None else key, metadata, sink, now_us=now_us)
+        self._outbox.put(
+            stream, payload, ulid.new() if key is None else key, metadata, sink, now_us=self._connection.clock.now_us
+        )
         self._wake.set()
         if self._pump is None:
             self._pump = asyncio.create_task(self._carry(), name="midstream-sender")
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether `room` would wait, or raise because the client is being closed."""
+        return bool(self._queue_for_room) or self._closing or self._is_full()
+
     async def room(self) -> None:
         """Waits while too much is unanswered; first come, first served. Raises MidstreamError on a closed client."""
         self._check_usable()
-        if not self._queue_for_room and not self._is_full():
+        if not self.is_crowded:
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue_for_room.append(turn)
