@@ -131,6 +131,7 @@ class AttachedInbox:
     def _turn(self) -> None:
         self._turn_is_due = False
         if self._buffer.hand_out():
+            self._subscription.progressed()
             # What the record set going runs before the next one is handed out.
             self._wake()
 
@@ -144,7 +145,9 @@ class AttachedInbox:
             return True
 
         receive = self._buffer.receive(settle, immediate=timeout_us == 0, everything=everything)
-        timer = self._tasks.start(self._expire(receive, timeout_us)) if timeout_us else None
+        timer: asyncio.Task[object] | None = None
+        if timeout_us:
+            timer = self._tasks.start(self._expire(receive, self._connection.clock.now_us() + timeout_us))
         self._pending.add(future)
         try:
             await future
@@ -156,12 +159,10 @@ class AttachedInbox:
             if timer is not None:
                 timer.cancel()
         self._taken += receive.records
-        self._subscription.progressed()
         return receive.records
 
-    async def _expire(self, receive: Receive[Record], timeout_us: int) -> None:
-        clock = self._connection.clock
-        await clock.sleep_until(clock.now_us() + timeout_us)
+    async def _expire(self, receive: Receive[Record], deadline_us: int) -> None:
+        await self._connection.clock.sleep_until(deadline_us)
         self._buffer.expire(receive)
 
     def _finish_taken(self) -> None:
