@@ -44,8 +44,10 @@ class Timekeeper:
             while fired := await self._store.fire_due(
                 now_us=self._clock.now_us(), last_held_us=self._hub.last_held_us, limit=_BATCH
             ):
-                for each in fired:
-                    log.timer_fired(run_id=each.run_id, timer=each.timer.name)
+                for run_no, run_id, timer, state in fired:
+                    if state is not None:
+                        self._hub.forget(run_no)
+                        log.timer_fired(run_id=run_id, timer=timer.name)
             while await self._store.purge(now_us=self._clock.now_us(), limit=_SLICE_ENTRIES):
                 pass  # Others have their turn while each slice is committed.
 

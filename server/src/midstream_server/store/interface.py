@@ -78,10 +78,12 @@ class Page(NamedTuple):
 
 
 class Fired(NamedTuple):
-    """A timer that came due."""
+    """A timer that came due. `state`: the final one that its run is in for it; None where the timer was put off."""
 
+    run_no: int
     run_id: str
     timer: TimerKind
+    state: State | None
 
 
 class Snapshot(NamedTuple):
@@ -153,7 +155,7 @@ class Store(Protocol):
         ...
 
     async def fire_due(self, *, now_us: int, last_held_us: Callable[[int], int | None], limit: int) -> list[Fired]:
-        """Applies timers that are due, at most `limit`, earliest first.
+        """Applies timers that are due, at most `limit`, earliest first; empty once none is due any more.
 
         `last_held_us` tells when a run was last held, by its number.
         """

@@ -39,17 +39,22 @@ def fire_due(
         "WHERE due_us <= ? AND timers.kind != ? ORDER BY due_us LIMIT ?",
         (now_us, int(TimerKind.RETENTION), limit),
     ).fetchall()
-    fired = []
+    fired: list[Fired] = []
+    ended: set[int] = set()
     for run_no, kind_no, run_id, state_no in due:
+        if run_no in ended:
+            continue  # Its other timers went with it.
         kind = TimerKind(kind_no)
         if kind is TimerKind.UNHELD:
             held_us = last_held_us(run_no)
             if held_us is not None and held_us + periods.unheld_expiry_us > now_us:
                 set_timer(tx, run_no, kind, held_us + periods.unheld_expiry_us)
+                fired.append(Fired(run_no, run_id, kind, None))
                 continue
         clear_timer(tx, run_no, kind)
         state = state_when_due(kind, State(state_no))
         if state is not None:
             end_run(tx, run_no, state)
-            fired.append(Fired(run_id, kind))
+            ended.add(run_no)
+        fired.append(Fired(run_no, run_id, kind, state))
     return fired
