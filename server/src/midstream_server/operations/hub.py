@@ -34,6 +34,7 @@ class Hub:
         self._watches: dict[int, set[Watch]] = {}
         self._holders: dict[int, int] = {}
         self._last_held_us: dict[int, int] = {}
+        self._ended: set[int] = set()
 
     @contextmanager
     def watching(self, run_no: int, stream_id: str | None = None) -> Iterator[Watch]:
@@ -69,12 +70,17 @@ class Hub:
             self._holders[run_no] -= 1
             if not self._holders[run_no]:
                 del self._holders[run_no]
-                self._last_held_us[run_no] = self._clock.now_us()
+                if run_no in self._ended:
+                    self._ended.discard(run_no)
+                else:
+                    self._last_held_us[run_no] = self._clock.now_us()
 
     def last_held_us(self, run_no: int) -> int | None:
         """When a run was last held, as far as this process knows: now, if it is held at present."""
         return self._clock.now_us() if run_no in self._holders else self._last_held_us.get(run_no)
 
     def forget(self, run_no: int) -> None:
-        """Drops what is remembered of a run that has ended."""
+        """Drops what is remembered of a run that has ended, or will once its last holder has gone."""
         self._last_held_us.pop(run_no, None)
+        if run_no in self._holders:
+            self._ended.add(run_no)
