@@ -10,7 +10,7 @@ from midstream_server.domain.limits import Limits
 from midstream_server.domain.record import Draft
 from midstream_server.domain.run import EntryKind, check_takes_records
 from midstream_server.store.interface import Change
-from midstream_server.store.sqlite.find import find_run, find_stream, head_of, make_stream
+from midstream_server.store.sqlite.find import find_run, find_stream, head_of, last_entry, make_stream
 from midstream_server.store.sqlite.group_commit import Transaction
 
 
@@ -81,12 +81,10 @@ def _insert(tx: Transaction, run_no: int, stream_no: int, at_us: int, placed: Se
 
 def append_fact(tx: Transaction, run_no: int, kind: EntryKind, *, now_us: int) -> int:
     """Appends an entry without a body; returns its time."""
-    row = tx.execute(
-        "INSERT INTO entries (run, offset, kind, at_us, body) "
-        "SELECT ?1, coalesce(max(offset), 0) + 1, ?2, max(?3, coalesce(max(at_us), 0)), x'' "
-        "FROM entries WHERE run = ?1 "
-        "RETURNING at_us",
-        (run_no, int(kind), now_us),
-    ).fetchone()
-    assert row is not None
-    return int(row[0])
+    offset, last_us = last_entry(tx, run_no)
+    at_us = max(now_us, last_us)
+    tx.execute(
+        "INSERT INTO entries (run, offset, kind, at_us, body) VALUES (?, ?, ?, ?, x'')",
+        (run_no, offset + 1, int(kind), at_us),
+    )
+    return at_us
