@@ -12,7 +12,9 @@ def next_epoch(stream_id: str, *, claimed: int, current: int) -> int:
 
 
 def check_holder(stream_id: str, *, claimed: int, current: int) -> None:
-    """Refuses everyone but the newest holder."""
+    """Refuses everyone but the newest holder. 0 is nobody's epoch, also while the stream has had no holder."""
+    if claimed == 0:
+        raise errors.field_invalid("holder_epoch", "is required: the one that Subscribe or Receive gave")
     if claimed != current:
         raise errors.fenced(stream_id, holder_epoch=claimed, current_epoch=current)
 
