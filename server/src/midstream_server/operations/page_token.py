@@ -6,6 +6,8 @@ import hashlib
 
 from midstream_server.domain import errors
 
+_MAX_POSITION = 2**63 - 1
+
 
 def write_token(position: int, filters: str) -> str:
     return base64.urlsafe_b64encode(_digest(filters) + position.to_bytes(8)).decode().rstrip("=")
@@ -19,9 +21,10 @@ def read_token(token: str, filters: str) -> int | None:
         raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
     except (binascii.Error, ValueError):
         raw = b""
-    if len(raw) != 16 or raw[:8] != _digest(filters):
+    position = int.from_bytes(raw[8:])
+    if len(raw) != 16 or raw[:8] != _digest(filters) or position > _MAX_POSITION:
         raise errors.field_invalid("page_token", "is not a token of this request; begin again with an empty one")
-    return int.from_bytes(raw[8:])
+    return position
 
 
 def _digest(filters: str) -> bytes:
