@@ -65,10 +65,10 @@ def ack(
             "WHERE run = ?2 AND no = ?3",
             (cursor, run.no, stream.no),
         )
-        tx.changes.add(Change(run.no, None))
+        tx.changes.add(Change(run.no, stream_id))
     if failures:
         _record_failures(tx, run.no, stream.no, failures, now_us)
-        tx.changes.add(Change(run.no, None))
+        tx.changes.add(Change(run.no, stream_id))
     return cursor
 
 
@@ -84,7 +84,8 @@ def _record_failures(
         if new is not None:
             tx.execute("UPDATE runs SET handler_failure_count = handler_failure_count + 1 WHERE no = ?", (run_no,))
     tx.execute(
-        "DELETE FROM handler_failures WHERE run = ?1 AND at_us < "
-        "(SELECT at_us FROM handler_failures WHERE run = ?1 ORDER BY at_us DESC LIMIT 1 OFFSET ?2)",
+        "DELETE FROM handler_failures WHERE run = ?1 AND (stream, seq, handler) IN "
+        "(SELECT stream, seq, handler FROM handler_failures WHERE run = ?1 "
+        "ORDER BY at_us DESC, stream DESC, seq DESC, handler DESC LIMIT -1 OFFSET ?2)",
         (run_no, _KEPT_FAILURES),
     )
