@@ -4,6 +4,7 @@ from midstream_server.domain.run import TimerKind
 from midstream_server.store.sqlite.group_commit import Transaction
 
 _PAGES = 256
+_SLICE_BYTES = 8 * 1024 * 1024
 
 
 def purge(tx: Transaction, *, now_us: int, limit: int) -> bool:
@@ -16,9 +17,7 @@ def purge(tx: Transaction, *, now_us: int, limit: int) -> bool:
         return _give_back_pages(tx)
     # Without its id nobody finds the run any more, and the id may be used again.
     tx.execute("UPDATE runs SET id = NULL WHERE no = ? AND id IS NOT NULL", (run_no,))
-    last: int | None = tx.execute(
-        "SELECT max(offset) FROM (SELECT offset FROM entries WHERE run = ? ORDER BY offset LIMIT ?)", (run_no, limit)
-    ).get
+    last = _end_of_slice(tx, run_no, limit)
     if last is not None:
         tx.execute("DELETE FROM entries WHERE run = ? AND offset <= ?", (run_no, last))
         return True
@@ -26,6 +25,19 @@ def purge(tx: Transaction, *, now_us: int, limit: int) -> bool:
         tx.execute(f"DELETE FROM {table} WHERE run = ?", (run_no,))
     tx.execute("DELETE FROM runs WHERE no = ?", (run_no,))
     return True
+
+
+def _end_of_slice(tx: Transaction, run_no: int, limit: int) -> int | None:
+    """The offset up to which to delete: bounded by bytes too, since every page of a large body is visited."""
+    last, size = None, 0
+    for offset, length in tx.execute(
+        "SELECT offset, length(body) FROM entries WHERE run = ? ORDER BY offset LIMIT ?", (run_no, limit)
+    ):
+        size += length
+        if last is not None and size > _SLICE_BYTES:
+            break
+        last = offset
+    return last
 
 
 def _give_back_pages(tx: Transaction) -> bool:
