@@ -19,8 +19,8 @@ CREATE TABLE runs (
   handler_failure_count INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE UNIQUE INDEX runs_id ON runs (namespace, id);
-CREATE INDEX runs_task ON runs (namespace, task, no);
-CREATE INDEX runs_state ON runs (state, task);
+CREATE INDEX runs_state ON runs (namespace, state);
+CREATE INDEX runs_task ON runs (namespace, task, state);
 
 -- The log: one row an entry. The last four columns are a record's; `bytes_through` counts the payload bytes of its
 -- stream up to here, so that the newest row tells all that an append needs and nothing is updated.

@@ -168,11 +168,13 @@ class SqliteStore:
     async def snapshot(self) -> Snapshot:
         by_state: dict[State, int] = {}
         queued: dict[str, int] = {}
-        for state_no, task, count in self._read("SELECT state, task, count(*) FROM runs GROUP BY state, task"):
+        for state_no, task, count in self._read(
+            "SELECT state, task, count(*) FROM runs GROUP BY namespace, task, state"
+        ):
             state = State(state_no)
             by_state[state] = by_state.get(state, 0) + count
             if state is State.QUEUED:
-                queued[task] = count
+                queued[task] = queued.get(task, 0) + count
         timers_by_kind = {
             TimerKind(kind): count for kind, count in self._read("SELECT kind, count(*) FROM timers GROUP BY kind")
         }
