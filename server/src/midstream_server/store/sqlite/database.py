@@ -77,6 +77,8 @@ def make_durable(connection: apsw.Connection) -> None:
 def _create_or_check_schema(connection: apsw.Connection, path: Path) -> None:
     version = connection.execute("PRAGMA user_version").get
     if version == 0:
+        if connection.execute("SELECT count(*) FROM sqlite_schema").get:
+            raise DatabaseUnusable(f"{path} is the database of another program; choose another file")
         schema = resources.files(__package__).joinpath("schema.sql").read_text("utf-8")
         with connection:
             connection.execute(schema).fetchall()
