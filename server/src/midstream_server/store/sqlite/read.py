@@ -92,6 +92,8 @@ def _of_stream(execute: Execute, run_no: int, stream_id: str, after_offset: int,
         offset = execute(
             "SELECT offset FROM entries WHERE run = ? AND stream = ? AND seq = ?", (run_no, stream_no, middle)
         ).get
+        if offset is None:
+            return ()  # The run's retention is over: it is being deleted.
         low, high = (middle, high) if offset <= after_offset else (low, middle - 1)
     return execute(
         "SELECT ?, seq, offset, at_us, body FROM entries WHERE run = ? AND stream = ? AND seq > ? ORDER BY seq LIMIT ?",
