@@ -46,6 +46,24 @@ async def test_a_record_of_each_kind_makes_the_round_trip() -> None:
         assert raw.decode(records[2]) == b"\x00\xff"
 
 
+async def test_the_same_key_twice_is_one_record() -> None:
+    async with midstream.testing.local_server() as server:
+        run = await server.client.start_run("round-trip", None)
+        first = await server.client.send(run.id, anything, 1, key="once")
+        again = await server.client.send(run.id, anything, 1, key="once")
+        assert (again.seq, again.deduplicated) == (first.seq, True)
+
+
+async def test_an_attached_run_receives() -> None:
+    async with midstream.testing.local_server() as server:
+        async with server.client.attach(task="round-trip", payload=None) as run:
+            await server.client.send(run.id, user_message, UserMessage(text="hello"))
+            answer = await user_message.once(timeout="30s")
+            run.finish(answer.unwrap().text)
+        ended = await server.client.get_run(run.id)
+        assert ended.state == midstream.RunState.COMPLETED
+
+
 async def test_a_refusal_carries_its_reason() -> None:
     async with midstream.testing.local_server() as server:
         with pytest.raises(midstream.RunNotFound) as refused:
