@@ -3,9 +3,11 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from midstream.v1 import handler_failure_pb2 as _handler_failure_pb2
 from midstream.v1 import record_pb2 as _record_pb2
 from midstream.v1 import run_pb2 as _run_pb2
@@ -158,38 +160,49 @@ class Entry(_message.Message):
 
     @_typing.final
     class CancelRequested(_message.Message):
-        """Somebody asked to cancel the run. At most one in a log."""
+        """The run is to stop. At most one in a log."""
 
         DESCRIPTOR: _descriptor.Descriptor
 
+        DEADLINE_PASSED_FIELD_NUMBER: _builtins.int
+        deadline_passed: _builtins.bool
+        """True where nobody asked: the run's deadline has passed."""
         def __init__(
             self,
+            *,
+            deadline_passed: _builtins.bool = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline_passed", b"deadline_passed"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     @_typing.final
-    class HandlerFailed(_message.Message):
-        """A handler raised on a record."""
+    class Restarted(_message.Message):
+        """The task called `restart_with`: a new generation begins. Operations are numbered from 0 again; seqs, offsets, keys
+        and unconsumed records go on. Replay begins at the newest entry of this kind.
+        """
 
         DESCRIPTOR: _descriptor.Descriptor
 
-        FAILURE_FIELD_NUMBER: _builtins.int
+        GENERATION_FIELD_NUMBER: _builtins.int
+        PAYLOAD_FIELD_NUMBER: _builtins.int
+        generation: _builtins.int
+        """From 1; the run began with generation 0."""
         @_builtins.property
-        def failure(self) -> _handler_failure_pb2.HandlerFailure:
-            """Which, and how."""
+        def payload(self) -> _record_pb2.Payload:
+            """The new argument of the task."""
 
         def __init__(
             self,
             *,
-            failure: _handler_failure_pb2.HandlerFailure | None = ...,
+            generation: _builtins.int = ...,
+            payload: _record_pb2.Payload | None = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure"]  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "payload", b"payload"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -222,8 +235,9 @@ class Entry(_message.Message):
     STEP_ENDED_FIELD_NUMBER: _builtins.int
     TIMER_FIRED_FIELD_NUMBER: _builtins.int
     CANCEL_REQUESTED_FIELD_NUMBER: _builtins.int
-    HANDLER_FAILED_FIELD_NUMBER: _builtins.int
+    RESTARTED_FIELD_NUMBER: _builtins.int
     ENDED_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
     """Its place in the log, from 1, without gaps."""
     @_builtins.property
@@ -259,12 +273,16 @@ class Entry(_message.Message):
         """Cancel was asked for."""
 
     @_builtins.property
-    def handler_failed(self) -> Global___Entry.HandlerFailed:
-        """A handler raised."""
+    def restarted(self) -> Global___Entry.Restarted:
+        """A new generation begins."""
 
     @_builtins.property
     def ended(self) -> Global___Entry.Ended:
         """The run ended."""
+
+    @_builtins.property
+    def checkpoint(self) -> Global___Checkpoint:
+        """What the worker said when it asked for this entry. Unset for what the server appended by itself."""
 
     def __init__(
         self,
@@ -278,15 +296,84 @@ class Entry(_message.Message):
         step_ended: Global___Entry.StepEnded | None = ...,
         timer_fired: Global___Entry.TimerFired | None = ...,
         cancel_requested: Global___Entry.CancelRequested | None = ...,
-        handler_failed: Global___Entry.HandlerFailed | None = ...,
+        restarted: Global___Entry.Restarted | None = ...,
         ended: Global___Entry.Ended | None = ...,
+        checkpoint: Global___Checkpoint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["append_time", b"append_time", "cancel_requested", b"cancel_requested", "created", b"created", "ended", b"ended", "fact", b"fact", "handler_failed", b"handler_failed", "record", b"record", "started", b"started", "step_began", b"step_began", "step_ended", b"step_ended", "timer_fired", b"timer_fired"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["append_time", b"append_time", "cancel_requested", b"cancel_requested", "checkpoint", b"checkpoint", "created", b"created", "ended", b"ended", "fact", b"fact", "record", b"record", "restarted", b"restarted", "started", b"started", "step_began", b"step_began", "step_ended", b"step_ended", "timer_fired", b"timer_fired"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["append_time", b"append_time", "cancel_requested", b"cancel_requested", "created", b"created", "ended", b"ended", "fact", b"fact", "handler_failed", b"handler_failed", "offset", b"offset", "record", b"record", "started", b"started", "step_began", b"step_began", "step_ended", b"step_ended", "timer_fired", b"timer_fired"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["append_time", b"append_time", "cancel_requested", b"cancel_requested", "checkpoint", b"checkpoint", "created", b"created", "ended", b"ended", "fact", b"fact", "offset", b"offset", "record", b"record", "restarted", b"restarted", "started", b"started", "step_began", b"step_began", "step_ended", b"step_ended", "timer_fired", b"timer_fired"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_fact: _TypeAlias = _typing.Literal["created", "started", "record", "step_began", "step_ended", "timer_fired", "cancel_requested", "handler_failed", "ended"]  # noqa: Y015
+    _WhichOneofReturnType_fact: _TypeAlias = _typing.Literal["created", "started", "record", "step_began", "step_ended", "timer_fired", "cancel_requested", "restarted", "ended"]  # noqa: Y015
     _WhichOneofArgType_fact: _TypeAlias = _typing.Literal["fact", b"fact"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_fact) -> _WhichOneofReturnType_fact | None: ...
 
 Global___Entry: _TypeAlias = Entry  # noqa: Y015
+
+@_typing.final
+class Checkpoint(_message.Message):
+    """How far a worker had come when it said something. Replay compares."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPLIED_OFFSET_FIELD_NUMBER: _builtins.int
+    OPERATIONS_FIELD_NUMBER: _builtins.int
+    OPERATIONS_HASH_FIELD_NUMBER: _builtins.int
+    CONSUMED_FIELD_NUMBER: _builtins.int
+    HANDLER_FAILURES_FIELD_NUMBER: _builtins.int
+    applied_offset: _builtins.int
+    """The last entry that the task had applied."""
+    operations: _builtins.int
+    """How many operations the task had issued."""
+    operations_hash: _builtins.bytes
+    """A hash over the kinds and names of these operations."""
+    @_builtins.property
+    def consumed(self) -> _containers.RepeatedCompositeFieldContainer[Global___Consumed]:
+        """How far each stream was consumed, where that has changed since the last checkpoint."""
+
+    @_builtins.property
+    def handler_failures(self) -> _containers.RepeatedCompositeFieldContainer[_handler_failure_pb2.HandlerFailure]:
+        """Handlers that raised since the last checkpoint. Recorded on the run, each once."""
+
+    def __init__(
+        self,
+        *,
+        applied_offset: _builtins.int = ...,
+        operations: _builtins.int = ...,
+        operations_hash: _builtins.bytes = ...,
+        consumed: _abc.Iterable[Global___Consumed] | None = ...,
+        handler_failures: _abc.Iterable[_handler_failure_pb2.HandlerFailure] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_offset", b"applied_offset", "consumed", b"consumed", "handler_failures", b"handler_failures", "operations", b"operations", "operations_hash", b"operations_hash"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Checkpoint: _TypeAlias = Checkpoint  # noqa: Y015
+
+@_typing.final
+class Consumed(_message.Message):
+    """How far a stream was consumed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STREAM_ID_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
+    stream_id: _builtins.str
+    """The stream."""
+    cursor: _builtins.int
+    """The last consumed seq."""
+    def __init__(
+        self,
+        *,
+        stream_id: _builtins.str = ...,
+        cursor: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "stream_id", b"stream_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Consumed: _TypeAlias = Consumed  # noqa: Y015

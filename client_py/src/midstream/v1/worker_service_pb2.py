@@ -25,62 +25,65 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from midstream.v1 import entry_pb2 as midstream_dot_v1_dot_entry__pb2
+from midstream.v1 import record_pb2 as midstream_dot_v1_dot_record__pb2
 from midstream.v1 import run_pb2 as midstream_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!midstream/v1/worker_service.proto\x12\x0cmidstream.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18midstream/v1/entry.proto\x1a\x16midstream/v1/run.proto\"{\n\nCheckpoint\x12\x16\n\x0e\x61pplied_offset\x18\x01 \x01(\x03\x12\x12\n\noperations\x18\x02 \x01(\x03\x12\x17\n\x0foperations_hash\x18\x03 \x01(\x0c\x12(\n\x08\x63onsumed\x18\x04 \x03(\x0b\x32\x16.midstream.v1.Consumed\"-\n\x08\x43onsumed\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\x03\"\xee\t\n\x0bWorkRequest\x12.\n\x04open\x18\x01 \x01(\x0b\x32\x1e.midstream.v1.WorkRequest.OpenH\x00\x12\x32\n\x06\x63redit\x18\x02 \x01(\x0b\x32 .midstream.v1.WorkRequest.CreditH\x00\x12\x38\n\theartbeat\x18\x03 \x01(\x0b\x32#.midstream.v1.WorkRequest.HeartbeatH\x00\x12\x32\n\x06\x61ppend\x18\x04 \x01(\x0b\x32 .midstream.v1.WorkRequest.AppendH\x00\x12\x34\n\x07suspend\x18\x05 \x01(\x0b\x32!.midstream.v1.WorkRequest.SuspendH\x00\x12\x32\n\x06\x66inish\x18\x06 \x01(\x0b\x32 .midstream.v1.WorkRequest.FinishH\x00\x12\x30\n\x05\x62lock\x18\x07 \x01(\x0b\x32\x1f.midstream.v1.WorkRequest.BlockH\x00\x1a\x9e\x01\n\x04Open\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x34\n\x05tasks\x18\x02 \x03(\x0b\x32%.midstream.v1.WorkRequest.TaskVersion\x12\x0f\n\x07runtime\x18\x03 \x01(\t\x12,\n\x04held\x18\x04 \x03(\x0b\x32\x1e.midstream.v1.WorkRequest.Held\x12\x0e\n\x06\x63redit\x18\x05 \x01(\x05\x1a\x31\n\x0bTaskVersion\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x14\n\x0c\x63ode_version\x18\x02 \x01(\t\x1a>\n\x04Held\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x17\n\x0freceived_offset\x18\x03 \x01(\x03\x1a\x16\n\x06\x43redit\x12\x0c\n\x04runs\x18\x01 \x01(\x05\x1a\x0b\n\tHeartbeat\x1ay\n\x06\x41ppend\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12,\n\ncheckpoint\x18\x03 \x01(\x0b\x32\x18.midstream.v1.Checkpoint\x12\"\n\x05\x65ntry\x18\x04 \x01(\x0b\x32\x13.midstream.v1.Entry\x1a\x9a\x01\n\x07Suspend\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12,\n\ncheckpoint\x18\x03 \x01(\x0b\x32\x18.midstream.v1.Checkpoint\x12\x11\n\tlistening\x18\x04 \x03(\t\x12/\n\x06timers\x18\x05 \x03(\x0b\x32\x1f.midstream.v1.WorkRequest.Timer\x1aH\n\x05Timer\x12\x11\n\toperation\x18\x01 \x01(\x03\x12,\n\x08\x64ue_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a}\n\x06\x46inish\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12,\n\ncheckpoint\x18\x03 \x01(\x0b\x32\x18.midstream.v1.Checkpoint\x12&\n\x07outcome\x18\x04 \x01(\x0b\x32\x15.midstream.v1.Outcome\x1aN\n\x05\x42lock\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12&\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x15.midstream.v1.FailureB\x07\n\x05\x66rame\"\xe9\x08\n\x0cWorkResponse\x12\x33\n\x06opened\x18\x01 \x01(\x0b\x32!.midstream.v1.WorkResponse.OpenedH\x00\x12\x37\n\x08\x61ssigned\x18\x02 \x01(\x0b\x32#.midstream.v1.WorkResponse.AssignedH\x00\x12\x35\n\x07\x65ntries\x18\x03 \x01(\x0b\x32\".midstream.v1.WorkResponse.EntriesH\x00\x12\x39\n\tsuspended\x18\x04 \x01(\x0b\x32$.midstream.v1.WorkResponse.SuspendedH\x00\x12\x44\n\x0fsuspend_refused\x18\x05 \x01(\x0b\x32).midstream.v1.WorkResponse.SuspendRefusedH\x00\x12\x31\n\x05\x65\x61rly\x18\x06 \x01(\x0b\x32 .midstream.v1.WorkResponse.EarlyH\x00\x12\x37\n\x08\x66inished\x18\x07 \x01(\x0b\x32#.midstream.v1.WorkResponse.FinishedH\x00\x12\x33\n\x06\x66\x65nced\x18\x08 \x01(\x0b\x32!.midstream.v1.WorkResponse.FencedH\x00\x12\x31\n\x05\x64rain\x18\t \x01(\x0b\x32 .midstream.v1.WorkResponse.DrainH\x00\x1a\x32\n\x06Opened\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a{\n\x08\x41ssigned\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x0c\n\x04task\x18\x03 \x01(\t\x12\x13\n\x0blast_offset\x18\x04 \x01(\x03\x12-\n\x0b\x63heckpoints\x18\x05 \x03(\x0b\x32\x18.midstream.v1.Checkpoint\x1aN\n\x07\x45ntries\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12$\n\x07\x65ntries\x18\x03 \x03(\x0b\x32\x13.midstream.v1.Entry\x1a*\n\tSuspended\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x1a`\n\x0eSuspendRefused\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12/\n\x0bserver_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1aj\n\x05\x45\x61rly\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x11\n\toperation\x18\x03 \x01(\x03\x12/\n\x0bserver_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a)\n\x08\x46inished\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x1a\'\n\x06\x46\x65nced\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x1a\x07\n\x05\x44rainB\x07\n\x05\x66rame2R\n\rWorkerService\x12\x41\n\x04Work\x12\x19.midstream.v1.WorkRequest\x1a\x1a.midstream.v1.WorkResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!midstream/v1/worker_service.proto\x12\x0cmidstream.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18midstream/v1/entry.proto\x1a\x19midstream/v1/record.proto\x1a\x16midstream/v1/run.proto\"\xb3\r\n\x0bWorkRequest\x12.\n\x04open\x18\x01 \x01(\x0b\x32\x1e.midstream.v1.WorkRequest.OpenH\x00\x12\x32\n\x06\x63redit\x18\x02 \x01(\x0b\x32 .midstream.v1.WorkRequest.CreditH\x00\x12\x38\n\theartbeat\x18\x03 \x01(\x0b\x32#.midstream.v1.WorkRequest.HeartbeatH\x00\x12\x32\n\x06\x61ppend\x18\x04 \x01(\x0b\x32 .midstream.v1.WorkRequest.AppendH\x00\x12\x34\n\x07suspend\x18\x05 \x01(\x0b\x32!.midstream.v1.WorkRequest.SuspendH\x00\x12\x32\n\x06\x66inish\x18\x06 \x01(\x0b\x32 .midstream.v1.WorkRequest.FinishH\x00\x12\x30\n\x05\x62lock\x18\x07 \x01(\x0b\x32\x1f.midstream.v1.WorkRequest.BlockH\x00\x12\x36\n\x08progress\x18\x08 \x01(\x0b\x32\".midstream.v1.WorkRequest.ProgressH\x00\x12\x34\n\x07restart\x18\t \x01(\x0b\x32!.midstream.v1.WorkRequest.RestartH\x00\x12\x34\n\x07release\x18\n \x01(\x0b\x32!.midstream.v1.WorkRequest.ReleaseH\x00\x1a\x9e\x01\n\x04Open\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x34\n\x05tasks\x18\x02 \x03(\x0b\x32%.midstream.v1.WorkRequest.TaskVersion\x12\x0f\n\x07runtime\x18\x03 \x01(\t\x12,\n\x04held\x18\x04 \x03(\x0b\x32\x1e.midstream.v1.WorkRequest.Held\x12\x0e\n\x06\x63redit\x18\x05 \x01(\x05\x1a\x31\n\x0bTaskVersion\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x14\n\x0c\x63ode_version\x18\x02 \x01(\t\x1a>\n\x04Held\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x17\n\x0freceived_offset\x18\x03 \x01(\x03\x1a\x16\n\x06\x43redit\x12\x0c\n\x04runs\x18\x01 \x01(\x05\x1a\x0b\n\tHeartbeat\x1aW\n\x08Progress\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12,\n\ncheckpoint\x18\x03 \x01(\x0b\x32\x18.midstream.v1.Checkpoint\x1ay\n\x06\x41ppend\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12,\n\ncheckpoint\x18\x03 \x01(\x0b\x32\x18.midstream.v1.Checkpoint\x12\"\n\x05\x65ntry\x18\x04 \x01(\x0b\x32\x13.midstream.v1.Entry\x1a\x9a\x01\n\x07Suspend\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12,\n\ncheckpoint\x18\x03 \x01(\x0b\x32\x18.midstream.v1.Checkpoint\x12\x11\n\tlistening\x18\x04 \x03(\t\x12/\n\x06timers\x18\x05 \x03(\x0b\x32\x1f.midstream.v1.WorkRequest.Timer\x1aH\n\x05Timer\x12\x11\n\toperation\x18\x01 \x01(\x03\x12,\n\x08\x64ue_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a}\n\x06\x46inish\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12,\n\ncheckpoint\x18\x03 \x01(\x0b\x32\x18.midstream.v1.Checkpoint\x12&\n\x07outcome\x18\x04 \x01(\x0b\x32\x15.midstream.v1.Outcome\x1a~\n\x07Restart\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12,\n\ncheckpoint\x18\x03 \x01(\x0b\x32\x18.midstream.v1.Checkpoint\x12&\n\x07payload\x18\x04 \x01(\x0b\x32\x15.midstream.v1.Payload\x1a\x46\n\x07Release\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x0c\n\x04\x64ied\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\t\x1aN\n\x05\x42lock\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12&\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x15.midstream.v1.FailureB\x07\n\x05\x66rame\"\xfc\x08\n\x0cWorkResponse\x12\x33\n\x06opened\x18\x01 \x01(\x0b\x32!.midstream.v1.WorkResponse.OpenedH\x00\x12\x37\n\x08\x61ssigned\x18\x02 \x01(\x0b\x32#.midstream.v1.WorkResponse.AssignedH\x00\x12\x35\n\x07\x65ntries\x18\x03 \x01(\x0b\x32\".midstream.v1.WorkResponse.EntriesH\x00\x12\x39\n\tsuspended\x18\x04 \x01(\x0b\x32$.midstream.v1.WorkResponse.SuspendedH\x00\x12\x44\n\x0fsuspend_refused\x18\x05 \x01(\x0b\x32).midstream.v1.WorkResponse.SuspendRefusedH\x00\x12\x31\n\x05\x65\x61rly\x18\x06 \x01(\x0b\x32 .midstream.v1.WorkResponse.EarlyH\x00\x12\x37\n\x08\x66inished\x18\x07 \x01(\x0b\x32#.midstream.v1.WorkResponse.FinishedH\x00\x12\x33\n\x06\x66\x65nced\x18\x08 \x01(\x0b\x32!.midstream.v1.WorkResponse.FencedH\x00\x12\x31\n\x05\x64rain\x18\t \x01(\x0b\x32 .midstream.v1.WorkResponse.DrainH\x00\x1a\x32\n\x06Opened\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a\x8d\x01\n\x08\x41ssigned\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x0c\n\x04task\x18\x03 \x01(\t\x12\x13\n\x0blast_offset\x18\x04 \x01(\x03\x12+\n\tsuspended\x18\x05 \x01(\x0b\x32\x18.midstream.v1.Checkpoint\x12\x12\n\ngeneration\x18\x06 \x01(\x03\x1aN\n\x07\x45ntries\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12$\n\x07\x65ntries\x18\x03 \x03(\x0b\x32\x13.midstream.v1.Entry\x1a*\n\tSuspended\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x1a`\n\x0eSuspendRefused\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12/\n\x0bserver_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1aj\n\x05\x45\x61rly\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x11\n\toperation\x18\x03 \x01(\x03\x12/\n\x0bserver_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a)\n\x08\x46inished\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x1a\'\n\x06\x46\x65nced\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x1a\x07\n\x05\x44rainB\x07\n\x05\x66rame2R\n\rWorkerService\x12\x41\n\x04Work\x12\x19.midstream.v1.WorkRequest\x1a\x1a.midstream.v1.WorkResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'midstream.v1.worker_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CHECKPOINT']._serialized_start=166
-  _globals['_CHECKPOINT']._serialized_end=289
-  _globals['_CONSUMED']._serialized_start=291
-  _globals['_CONSUMED']._serialized_end=336
-  _globals['_WORKREQUEST']._serialized_start=339
-  _globals['_WORKREQUEST']._serialized_end=1601
-  _globals['_WORKREQUEST_OPEN']._serialized_start=721
-  _globals['_WORKREQUEST_OPEN']._serialized_end=879
-  _globals['_WORKREQUEST_TASKVERSION']._serialized_start=881
-  _globals['_WORKREQUEST_TASKVERSION']._serialized_end=930
-  _globals['_WORKREQUEST_HELD']._serialized_start=932
-  _globals['_WORKREQUEST_HELD']._serialized_end=994
-  _globals['_WORKREQUEST_CREDIT']._serialized_start=996
-  _globals['_WORKREQUEST_CREDIT']._serialized_end=1018
-  _globals['_WORKREQUEST_HEARTBEAT']._serialized_start=1020
-  _globals['_WORKREQUEST_HEARTBEAT']._serialized_end=1031
-  _globals['_WORKREQUEST_APPEND']._serialized_start=1033
-  _globals['_WORKREQUEST_APPEND']._serialized_end=1154
-  _globals['_WORKREQUEST_SUSPEND']._serialized_start=1157
-  _globals['_WORKREQUEST_SUSPEND']._serialized_end=1311
-  _globals['_WORKREQUEST_TIMER']._serialized_start=1313
-  _globals['_WORKREQUEST_TIMER']._serialized_end=1385
-  _globals['_WORKREQUEST_FINISH']._serialized_start=1387
-  _globals['_WORKREQUEST_FINISH']._serialized_end=1512
-  _globals['_WORKREQUEST_BLOCK']._serialized_start=1514
-  _globals['_WORKREQUEST_BLOCK']._serialized_end=1592
-  _globals['_WORKRESPONSE']._serialized_start=1604
-  _globals['_WORKRESPONSE']._serialized_end=2733
-  _globals['_WORKRESPONSE_OPENED']._serialized_start=2126
-  _globals['_WORKRESPONSE_OPENED']._serialized_end=2176
-  _globals['_WORKRESPONSE_ASSIGNED']._serialized_start=2178
-  _globals['_WORKRESPONSE_ASSIGNED']._serialized_end=2301
-  _globals['_WORKRESPONSE_ENTRIES']._serialized_start=2303
-  _globals['_WORKRESPONSE_ENTRIES']._serialized_end=2381
-  _globals['_WORKRESPONSE_SUSPENDED']._serialized_start=2383
-  _globals['_WORKRESPONSE_SUSPENDED']._serialized_end=2425
-  _globals['_WORKRESPONSE_SUSPENDREFUSED']._serialized_start=2427
-  _globals['_WORKRESPONSE_SUSPENDREFUSED']._serialized_end=2523
-  _globals['_WORKRESPONSE_EARLY']._serialized_start=2525
-  _globals['_WORKRESPONSE_EARLY']._serialized_end=2631
-  _globals['_WORKRESPONSE_FINISHED']._serialized_start=2633
-  _globals['_WORKRESPONSE_FINISHED']._serialized_end=2674
-  _globals['_WORKRESPONSE_FENCED']._serialized_start=2676
-  _globals['_WORKRESPONSE_FENCED']._serialized_end=2715
-  _globals['_WORKRESPONSE_DRAIN']._serialized_start=2717
-  _globals['_WORKRESPONSE_DRAIN']._serialized_end=2724
-  _globals['_WORKERSERVICE']._serialized_start=2735
-  _globals['_WORKERSERVICE']._serialized_end=2817
+  _globals['_WORKREQUEST']._serialized_start=194
+  _globals['_WORKREQUEST']._serialized_end=1909
+  _globals['_WORKREQUEST_OPEN']._serialized_start=740
+  _globals['_WORKREQUEST_OPEN']._serialized_end=898
+  _globals['_WORKREQUEST_TASKVERSION']._serialized_start=900
+  _globals['_WORKREQUEST_TASKVERSION']._serialized_end=949
+  _globals['_WORKREQUEST_HELD']._serialized_start=951
+  _globals['_WORKREQUEST_HELD']._serialized_end=1013
+  _globals['_WORKREQUEST_CREDIT']._serialized_start=1015
+  _globals['_WORKREQUEST_CREDIT']._serialized_end=1037
+  _globals['_WORKREQUEST_HEARTBEAT']._serialized_start=1039
+  _globals['_WORKREQUEST_HEARTBEAT']._serialized_end=1050
+  _globals['_WORKREQUEST_PROGRESS']._serialized_start=1052
+  _globals['_WORKREQUEST_PROGRESS']._serialized_end=1139
+  _globals['_WORKREQUEST_APPEND']._serialized_start=1141
+  _globals['_WORKREQUEST_APPEND']._serialized_end=1262
+  _globals['_WORKREQUEST_SUSPEND']._serialized_start=1265
+  _globals['_WORKREQUEST_SUSPEND']._serialized_end=1419
+  _globals['_WORKREQUEST_TIMER']._serialized_start=1421
+  _globals['_WORKREQUEST_TIMER']._serialized_end=1493
+  _globals['_WORKREQUEST_FINISH']._serialized_start=1495
+  _globals['_WORKREQUEST_FINISH']._serialized_end=1620
+  _globals['_WORKREQUEST_RESTART']._serialized_start=1622
+  _globals['_WORKREQUEST_RESTART']._serialized_end=1748
+  _globals['_WORKREQUEST_RELEASE']._serialized_start=1750
+  _globals['_WORKREQUEST_RELEASE']._serialized_end=1820
+  _globals['_WORKREQUEST_BLOCK']._serialized_start=1822
+  _globals['_WORKREQUEST_BLOCK']._serialized_end=1900
+  _globals['_WORKRESPONSE']._serialized_start=1912
+  _globals['_WORKRESPONSE']._serialized_end=3060
+  _globals['_WORKRESPONSE_OPENED']._serialized_start=2434
+  _globals['_WORKRESPONSE_OPENED']._serialized_end=2484
+  _globals['_WORKRESPONSE_ASSIGNED']._serialized_start=2487
+  _globals['_WORKRESPONSE_ASSIGNED']._serialized_end=2628
+  _globals['_WORKRESPONSE_ENTRIES']._serialized_start=2630
+  _globals['_WORKRESPONSE_ENTRIES']._serialized_end=2708
+  _globals['_WORKRESPONSE_SUSPENDED']._serialized_start=2710
+  _globals['_WORKRESPONSE_SUSPENDED']._serialized_end=2752
+  _globals['_WORKRESPONSE_SUSPENDREFUSED']._serialized_start=2754
+  _globals['_WORKRESPONSE_SUSPENDREFUSED']._serialized_end=2850
+  _globals['_WORKRESPONSE_EARLY']._serialized_start=2852
+  _globals['_WORKRESPONSE_EARLY']._serialized_end=2958
+  _globals['_WORKRESPONSE_FINISHED']._serialized_start=2960
+  _globals['_WORKRESPONSE_FINISHED']._serialized_end=3001
+  _globals['_WORKRESPONSE_FENCED']._serialized_start=3003
+  _globals['_WORKRESPONSE_FENCED']._serialized_end=3042
+  _globals['_WORKRESPONSE_DRAIN']._serialized_start=3044
+  _globals['_WORKRESPONSE_DRAIN']._serialized_end=3051
+  _globals['_WORKERSERVICE']._serialized_start=3062
+  _globals['_WORKERSERVICE']._serialized_end=3144
 # @@protoc_insertion_point(module_scope)

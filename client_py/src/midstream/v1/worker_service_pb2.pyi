@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from midstream.v1 import entry_pb2 as _entry_pb2
+from midstream.v1 import record_pb2 as _record_pb2
 from midstream.v1 import run_pb2 as _run_pb2
 import builtins as _builtins
 import sys
@@ -21,68 +22,6 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
-
-@_typing.final
-class Checkpoint(_message.Message):
-    """How far a worker had come when it said something. Replay compares."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    APPLIED_OFFSET_FIELD_NUMBER: _builtins.int
-    OPERATIONS_FIELD_NUMBER: _builtins.int
-    OPERATIONS_HASH_FIELD_NUMBER: _builtins.int
-    CONSUMED_FIELD_NUMBER: _builtins.int
-    applied_offset: _builtins.int
-    """The last entry that the task had applied."""
-    operations: _builtins.int
-    """How many operations the task had issued."""
-    operations_hash: _builtins.bytes
-    """A hash over the kinds and names of these operations."""
-    @_builtins.property
-    def consumed(self) -> _containers.RepeatedCompositeFieldContainer[Global___Consumed]:
-        """How far each stream was consumed."""
-
-    def __init__(
-        self,
-        *,
-        applied_offset: _builtins.int = ...,
-        operations: _builtins.int = ...,
-        operations_hash: _builtins.bytes = ...,
-        consumed: _abc.Iterable[Global___Consumed] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_offset", b"applied_offset", "consumed", b"consumed", "operations", b"operations", "operations_hash", b"operations_hash"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Checkpoint: _TypeAlias = Checkpoint  # noqa: Y015
-
-@_typing.final
-class Consumed(_message.Message):
-    """How far a stream was consumed."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    STREAM_ID_FIELD_NUMBER: _builtins.int
-    CURSOR_FIELD_NUMBER: _builtins.int
-    stream_id: _builtins.str
-    """The stream."""
-    cursor: _builtins.int
-    """The last consumed seq."""
-    def __init__(
-        self,
-        *,
-        stream_id: _builtins.str = ...,
-        cursor: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "stream_id", b"stream_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Consumed: _TypeAlias = Consumed  # noqa: Y015
 
 @_typing.final
 class WorkRequest(_message.Message):
@@ -218,6 +157,36 @@ class WorkRequest(_message.Message):
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     @_typing.final
+    class Progress(_message.Message):
+        """Reports how far a run has come that neither appends nor suspends, so that its records count as consumed."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        RUN_ID_FIELD_NUMBER: _builtins.int
+        EPOCH_FIELD_NUMBER: _builtins.int
+        CHECKPOINT_FIELD_NUMBER: _builtins.int
+        run_id: _builtins.str
+        """The run."""
+        epoch: _builtins.int
+        """The epoch of its assignment."""
+        @_builtins.property
+        def checkpoint(self) -> _entry_pb2.Checkpoint:
+            """How far the task had come."""
+
+        def __init__(
+            self,
+            *,
+            run_id: _builtins.str = ...,
+            epoch: _builtins.int = ...,
+            checkpoint: _entry_pb2.Checkpoint | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "epoch", b"epoch", "run_id", b"run_id"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
     class Append(_message.Message):
         """Asks the server to put an entry into the log. The answer is the entry itself, or `fenced`, or `early`."""
 
@@ -232,19 +201,19 @@ class WorkRequest(_message.Message):
         epoch: _builtins.int
         """The epoch of its assignment."""
         @_builtins.property
-        def checkpoint(self) -> Global___Checkpoint:
+        def checkpoint(self) -> _entry_pb2.Checkpoint:
             """How far the task had come."""
 
         @_builtins.property
         def entry(self) -> _entry_pb2.Entry:
-            """What happened: `step_began`, `step_ended`, `timer_fired` or `handler_failed`; offset and time are the server's."""
+            """What happened: `step_began`, `step_ended` or `timer_fired`; offset and time are the server's."""
 
         def __init__(
             self,
             *,
             run_id: _builtins.str = ...,
             epoch: _builtins.int = ...,
-            checkpoint: Global___Checkpoint | None = ...,
+            checkpoint: _entry_pb2.Checkpoint | None = ...,
             entry: _entry_pb2.Entry | None = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "entry", b"entry"]  # noqa: Y015
@@ -269,7 +238,7 @@ class WorkRequest(_message.Message):
         epoch: _builtins.int
         """The epoch of its assignment."""
         @_builtins.property
-        def checkpoint(self) -> Global___Checkpoint:
+        def checkpoint(self) -> _entry_pb2.Checkpoint:
             """How far the task had come."""
 
         @_builtins.property
@@ -285,7 +254,7 @@ class WorkRequest(_message.Message):
             *,
             run_id: _builtins.str = ...,
             epoch: _builtins.int = ...,
-            checkpoint: Global___Checkpoint | None = ...,
+            checkpoint: _entry_pb2.Checkpoint | None = ...,
             listening: _abc.Iterable[_builtins.str] | None = ...,
             timers: _abc.Iterable[Global___WorkRequest.Timer] | None = ...,
         ) -> None: ...
@@ -336,7 +305,7 @@ class WorkRequest(_message.Message):
         epoch: _builtins.int
         """The epoch of its assignment."""
         @_builtins.property
-        def checkpoint(self) -> Global___Checkpoint:
+        def checkpoint(self) -> _entry_pb2.Checkpoint:
             """How far the task had come."""
 
         @_builtins.property
@@ -348,12 +317,82 @@ class WorkRequest(_message.Message):
             *,
             run_id: _builtins.str = ...,
             epoch: _builtins.int = ...,
-            checkpoint: Global___Checkpoint | None = ...,
+            checkpoint: _entry_pb2.Checkpoint | None = ...,
             outcome: _run_pb2.Outcome | None = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "outcome", b"outcome"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
         _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "epoch", b"epoch", "outcome", b"outcome", "run_id", b"run_id"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Restart(_message.Message):
+        """Begins a new generation of a run: `ctx.restart_with`. Answered with the `restarted` entry; the worker then executes the
+        task anew, or is fenced.
+        """
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        RUN_ID_FIELD_NUMBER: _builtins.int
+        EPOCH_FIELD_NUMBER: _builtins.int
+        CHECKPOINT_FIELD_NUMBER: _builtins.int
+        PAYLOAD_FIELD_NUMBER: _builtins.int
+        run_id: _builtins.str
+        """The run."""
+        epoch: _builtins.int
+        """The epoch of its assignment."""
+        @_builtins.property
+        def checkpoint(self) -> _entry_pb2.Checkpoint:
+            """How far the task had come."""
+
+        @_builtins.property
+        def payload(self) -> _record_pb2.Payload:
+            """The task's new argument."""
+
+        def __init__(
+            self,
+            *,
+            run_id: _builtins.str = ...,
+            epoch: _builtins.int = ...,
+            checkpoint: _entry_pb2.Checkpoint | None = ...,
+            payload: _record_pb2.Payload | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "payload", b"payload"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "epoch", b"epoch", "payload", b"payload", "run_id", b"run_id"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Release(_message.Message):
+        """Gives a run back that the worker cannot execute any more. The run is queued again."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        RUN_ID_FIELD_NUMBER: _builtins.int
+        EPOCH_FIELD_NUMBER: _builtins.int
+        DIED_FIELD_NUMBER: _builtins.int
+        REASON_FIELD_NUMBER: _builtins.int
+        run_id: _builtins.str
+        """The run."""
+        epoch: _builtins.int
+        """The epoch of its assignment."""
+        died: _builtins.bool
+        """True: the process that executed it died. After five deaths without a new entry the run is BLOCKED."""
+        reason: _builtins.str
+        """How it died, for a person to read."""
+        def __init__(
+            self,
+            *,
+            run_id: _builtins.str = ...,
+            epoch: _builtins.int = ...,
+            died: _builtins.bool = ...,
+            reason: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["died", b"died", "epoch", b"epoch", "reason", b"reason", "run_id", b"run_id"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -394,6 +433,9 @@ class WorkRequest(_message.Message):
     SUSPEND_FIELD_NUMBER: _builtins.int
     FINISH_FIELD_NUMBER: _builtins.int
     BLOCK_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    RESTART_FIELD_NUMBER: _builtins.int
+    RELEASE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def open(self) -> Global___WorkRequest.Open:
         """Must be the first frame, once."""
@@ -422,6 +464,18 @@ class WorkRequest(_message.Message):
     def block(self) -> Global___WorkRequest.Block:
         """Blocks a run."""
 
+    @_builtins.property
+    def progress(self) -> Global___WorkRequest.Progress:
+        """Reports how far a run has come."""
+
+    @_builtins.property
+    def restart(self) -> Global___WorkRequest.Restart:
+        """Begins a new generation."""
+
+    @_builtins.property
+    def release(self) -> Global___WorkRequest.Release:
+        """Gives a run back."""
+
     def __init__(
         self,
         *,
@@ -432,12 +486,15 @@ class WorkRequest(_message.Message):
         suspend: Global___WorkRequest.Suspend | None = ...,
         finish: Global___WorkRequest.Finish | None = ...,
         block: Global___WorkRequest.Block | None = ...,
+        progress: Global___WorkRequest.Progress | None = ...,
+        restart: Global___WorkRequest.Restart | None = ...,
+        release: Global___WorkRequest.Release | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["append", b"append", "block", b"block", "credit", b"credit", "finish", b"finish", "frame", b"frame", "heartbeat", b"heartbeat", "open", b"open", "suspend", b"suspend"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["append", b"append", "block", b"block", "credit", b"credit", "finish", b"finish", "frame", b"frame", "heartbeat", b"heartbeat", "open", b"open", "progress", b"progress", "release", b"release", "restart", b"restart", "suspend", b"suspend"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["append", b"append", "block", b"block", "credit", b"credit", "finish", b"finish", "frame", b"frame", "heartbeat", b"heartbeat", "open", b"open", "suspend", b"suspend"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["append", b"append", "block", b"block", "credit", b"credit", "finish", b"finish", "frame", b"frame", "heartbeat", b"heartbeat", "open", b"open", "progress", b"progress", "release", b"release", "restart", b"restart", "suspend", b"suspend"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["open", "credit", "heartbeat", "append", "suspend", "finish", "block"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["open", "credit", "heartbeat", "append", "suspend", "finish", "block", "progress", "restart", "release"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
@@ -481,7 +538,8 @@ class WorkResponse(_message.Message):
         EPOCH_FIELD_NUMBER: _builtins.int
         TASK_FIELD_NUMBER: _builtins.int
         LAST_OFFSET_FIELD_NUMBER: _builtins.int
-        CHECKPOINTS_FIELD_NUMBER: _builtins.int
+        SUSPENDED_FIELD_NUMBER: _builtins.int
+        GENERATION_FIELD_NUMBER: _builtins.int
         run_id: _builtins.str
         """The run."""
         epoch: _builtins.int
@@ -490,9 +548,11 @@ class WorkResponse(_message.Message):
         """The task's name."""
         last_offset: _builtins.int
         """The log's last offset: up to here the worker replays."""
+        generation: _builtins.int
+        """From 0; see Entry.Restarted."""
         @_builtins.property
-        def checkpoints(self) -> _containers.RepeatedCompositeFieldContainer[Global___Checkpoint]:
-            """What earlier workers had said of the log, by applied_offset."""
+        def suspended(self) -> _entry_pb2.Checkpoint:
+            """What the last worker said when it suspended the run; unset where it never was."""
 
         def __init__(
             self,
@@ -501,11 +561,12 @@ class WorkResponse(_message.Message):
             epoch: _builtins.int = ...,
             task: _builtins.str = ...,
             last_offset: _builtins.int = ...,
-            checkpoints: _abc.Iterable[Global___Checkpoint] | None = ...,
+            suspended: _entry_pb2.Checkpoint | None = ...,
+            generation: _builtins.int = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["suspended", b"suspended"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "epoch", b"epoch", "last_offset", b"last_offset", "run_id", b"run_id", "task", b"task"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "generation", b"generation", "last_offset", b"last_offset", "run_id", b"run_id", "suspended", b"suspended", "task", b"task"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
