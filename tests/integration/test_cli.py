@@ -339,6 +339,29 @@ def test_tail_follows_until_it_is_interrupted_and_says_nothing_then(capsys: pyte
         assert (tail.stdout.read(), tail.stderr.read()) == ("", "")
 
 
+def test_tail_and_watch_survive_a_restart_of_the_server(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ServerProcess(tmp_path) as mortal:
+        monkeypatch.setenv("MIDSTREAM_URL", mortal.url)
+        run_id = new_run()
+        say(capsys, "send", run_id, "notes", "1")
+        with (
+            subprocess.Popen([*COMMAND, "tail", run_id, "--json"], stdout=subprocess.PIPE, text=True) as tail,
+            subprocess.Popen([*COMMAND, "runs", "watch", run_id, "--json"], stdout=subprocess.PIPE, text=True) as watch,
+        ):
+            assert tail.stdout is not None
+            assert watch.stdout is not None
+            assert json.loads(tail.stdout.readline())["seq"] == 1
+            assert json.loads(watch.stdout.readline())["state"] == "RUNNING"
+            mortal.restart()
+            say(capsys, "send", run_id, "notes", "2")
+            finished_run(lambda run: run.finish(None), run_id)
+            assert [shape["seq"] for shape in objects(tail.stdout.read())] == [2]
+            assert objects(watch.stdout.read())[-1]["state"] == "COMPLETED"
+            assert (tail.wait(), watch.wait()) == (0, 0)
+
+
 def test_a_closed_pipe_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     run_id = new_run()
     for _ in range(2):
