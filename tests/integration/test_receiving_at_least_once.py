@@ -14,6 +14,7 @@ from midstream.testing import LocalServer
 from midstream_server.server import Server
 from midstream_server.settings import Settings
 from support.heard import Heard
+from support.server_process import ServerProcess
 
 numbers = input_stream("numbers", int)
 others = input_stream("others", int)
@@ -203,6 +204,21 @@ async def test_a_subscription_outlives_the_server_without_a_gap_or_a_repeat(rest
         info = await client.get_run(run.id)
         assert info.state is RunState.COMPLETED
         assert info.stream("numbers").cursor == 201
+
+
+async def test_a_subscription_outlives_kill_9_without_a_gap_or_a_repeat(server_process: ServerProcess) -> None:
+    heard = Heard[int]()
+    async with midstream.connect(server_process.url) as client, client.attach(task="t") as run:
+        numbers.on(heard)
+        for round_ in range(3):
+            batch = range(round_ * 300, round_ * 300 + 300)
+            sending = asyncio.ensure_future(client.send_many(run.id, numbers, batch))
+            await heard.first(batch.start + 1)
+            await asyncio.to_thread(server_process.kill9)
+            await asyncio.to_thread(server_process.start)
+            assert all(result.ok for result in await sending)
+        assert await heard.first(900) == list(range(900))
+    assert len(heard.values) == 900
 
 
 async def test_a_failure_is_recorded_once_across_a_restart(restartable: Restartable) -> None:

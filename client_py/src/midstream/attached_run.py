@@ -107,6 +107,8 @@ class AttachedRun:
         return inbox
 
     async def __aenter__(self) -> Self:
+        if self._info is not None:
+            raise RuntimeError("this block was entered before; call client.attach() anew")
         response = await self._connection.unary(self._connection.runs.AttachRun, self._request)
         self._info = Run.from_proto(response.run)
         await self._glimpse_unread()
