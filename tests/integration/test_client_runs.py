@@ -154,7 +154,7 @@ async def test_a_call_waits_for_a_server_that_comes_back(tmp_path: Path) -> None
 
 
 async def test_without_a_server_a_call_fails_when_its_time_is_up() -> None:
-    async with midstream.connect("grpc://127.0.0.1:1", retry_timeout=0) as client:
+    async with midstream.connect("grpc://127.0.0.1:1", retry_timeout="10ms") as client:
         with pytest.raises(midstream.Unavailable):
             await client.get_run("run_1")
 
@@ -185,3 +185,5 @@ def test_a_url_or_timeout_that_makes_no_sense_is_an_error_at_once() -> None:
         midstream.connect("ftp://x")
     with pytest.raises(ValueError, match="parsecs"):
         midstream.connect(retry_timeout="5 parsecs")
+    with pytest.raises(ValueError, match="over 0"):
+        midstream.connect(retry_timeout=0)

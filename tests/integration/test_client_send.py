@@ -248,6 +248,17 @@ async def test_closing_fails_what_cannot_be_answered(monkeypatch: pytest.MonkeyP
         await sending
 
 
+async def test_a_close_that_is_cancelled_still_fails_what_was_not_answered() -> None:
+    client = midstream.connect(NOWHERE, retry_timeout=None)
+    sending = asyncio.create_task(client.send("run_1", "chat", 1))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(client.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    outcomes = await asyncio.gather(closing, sending, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [asyncio.CancelledError, midstream.Unavailable]
+
+
 async def test_more_than_may_be_unanswered_waits_in_order(
     client: Client, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,8 +31,8 @@ _RECORDS_PER_PAGE: Final = 1_000
 def connect(url: str | None = None, *, retry_timeout: Duration | None = "60s") -> "Client":
     """A client of the server at `url`, else at MIDSTREAM_URL, else on this machine. Connects on its first use.
 
-    Use it as `async with midstream.connect() as client`, or close it. `retry_timeout` bounds how long one call is
-    retried while the server cannot be reached; None: for ever. Raises ValueError for a URL that makes no sense.
+    Use it as `async with midstream.connect() as client`, or close it. `retry_timeout` bounds one call with all its
+    attempts; None: it is tried for ever. Raises ValueError for a URL or a timeout that makes no sense.
     """
     return Client(url, retry_timeout=retry_timeout)
 
@@ -46,6 +46,8 @@ class Client:
 
     def __init__(self, server_url: str | None = None, *, retry_timeout: Duration | None = "60s") -> None:
         retry_timeout_us = None if retry_timeout is None else durations.parse(retry_timeout)
+        if retry_timeout_us == 0:
+            raise ValueError("retry_timeout bounds a call with all its attempts, so it must be over 0; None: no bound")
         self._connection = Connection(url.resolve(server_url), retry_timeout_us=retry_timeout_us)
         self._sender = Sender(self._connection)
         self._enclosing: Client | None = None

@@ -144,16 +144,18 @@ class Sender:
     async def close(self, *, drain_us: int) -> None:
         """Waits at most `drain_us` for the answers that are out, then fails what is left."""
         self._closing = True
-        if self._outbox.record_count and drain_us > 0:
-            self._emptied = asyncio.get_running_loop().create_future()
-            await asyncio.wait([self._emptied], timeout=drain_us / 1_000_000)
+        try:
+            if self._outbox.record_count and drain_us > 0:
+                self._emptied = asyncio.get_running_loop().create_future()
+                await asyncio.wait([self._emptied], timeout=drain_us / 1_000_000)
+        finally:
+            if self._pump is not None:
+                self._pump.cancel()
+            problem = "the client was closed before the server answered; the record may be stored"
+            self._outbox.fail_all(Unavailable(problem, code="CANCELLED"))
+            self._call_next()
         if self._pump is not None:
-            self._pump.cancel()
             await asyncio.wait([self._pump])
-        self._outbox.fail_all(
-            Unavailable("the client was closed before the server answered; the record may be stored", code="CANCELLED")
-        )
-        self._call_next()
 
     def _is_full(self) -> bool:
         return self._outbox.record_count >= MAX_UNANSWERED_RECORDS or self._outbox.size_bytes >= MAX_UNANSWERED_BYTES
@@ -207,7 +209,9 @@ class Sender:
     async def _serve_one_call(self, backoff: Backoff) -> MidstreamError:
         """Writes and reads until the call ends, and says why it did."""
         call = self._connection.streams.Send()
-        tasks = [asyncio.create_task(side) for side in (self._read(call, backoff), self._write(call), self._watch())]
+        reading = asyncio.create_task(self._read(call, backoff))
+        writing = asyncio.create_task(self._write(call, reading))
+        tasks = [reading, writing, asyncio.create_task(self._watch())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             return done.pop().result()
@@ -217,13 +221,13 @@ class Sender:
             call.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _write(self, call: _SendCall) -> MidstreamError:
+    async def _write(self, call: _SendCall, reading: asyncio.Task[MidstreamError]) -> MidstreamError:
         while True:
             while (frame := self._outbox.next_to_write()) is not None:
                 try:
                     await call.write(frame.request)
                 except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-                    return await _why_ended(call)
+                    return await reading  # there may be receipts to read still, and then the reason
             self._wake.clear()
             await self._wake.wait()
 
