@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from midstream import MidstreamError, RunCancelled, RunFinished, RunState
+from midstream import MidstreamError, RunCancelled, RunFinished, RunState, connect
 from midstream.attached_run import AttachedRun
 from midstream.input_stream import input_stream
 from midstream.receiving import Result
@@ -156,6 +156,20 @@ async def test_a_run_that_expires_leaves_its_block_with_run_finished(local: Loca
 
     with pytest.raises(RunFinished, match="EXPIRED"):
         await work()
+
+
+async def test_closing_the_client_ends_the_block_and_leaves_the_run(local: LocalServer) -> None:
+    client = connect(local.url)
+
+    async def work() -> None:
+        async with client.attach("job", task="t"):
+            assert (await numbers.once(timeout=0)).error is not None
+            await client.close()
+            await numbers.once()
+
+    with pytest.raises(MidstreamError, match="this client is closed"):
+        await work()
+    assert (await local.client.get_run("job")).state is RunState.RUNNING
 
 
 async def test_a_second_block_on_a_finished_run_is_refused(local: LocalServer) -> None:

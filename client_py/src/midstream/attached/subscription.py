@@ -128,7 +128,8 @@ class Subscription:
         writing = self._tasks.start(self._write(call, self._open()))
         try:
             while True:
-                response = await call.read()
+                with self._connection.cut_off_by_close():
+                    response = await call.read()
                 # EOF without a last frame: whoever cut the call off, the stream is not over.
                 if not isinstance(response, SubscribeResponse):
                     raise MidstreamError("the server ended the subscription without a word", code="UNAVAILABLE")
