@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 import pytest
 from google.protobuf.any_pb2 import Any
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo  # type: ignore[import-untyped]
-from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
 
 from midstream.v1.error_reason_pb2 import ErrorReason
 from midstream_server.domain.errors import (

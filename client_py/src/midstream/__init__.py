@@ -28,7 +28,7 @@ from midstream.models import (
     SendResult,
     StreamStatus,
 )
-from midstream.receiving.result import ReceiveTimeout, Result
+from midstream.receiving.result import NotReceived, Received, ReceiveTimeout, Result
 
 __all__ = [
     "AttachedRun",
@@ -38,9 +38,11 @@ __all__ = [
     "HandlerFailure",
     "InputStream",
     "MidstreamError",
+    "NotReceived",
     "PayloadError",
     "Receipt",
     "ReceiveTimeout",
+    "Received",
     "Record",
     "Result",
     "Run",

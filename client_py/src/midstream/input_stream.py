@@ -11,7 +11,7 @@ from midstream.durations import Duration
 from midstream.errors import PayloadError
 from midstream.models import Receipt, Record
 from midstream.receiving.receiver import Inbox
-from midstream.receiving.result import ReceiveTimeout, Result
+from midstream.receiving.result import NotReceived, Received, ReceiveTimeout, Result
 
 if TYPE_CHECKING:
     from midstream.v1.record_pb2 import Payload
@@ -157,11 +157,11 @@ class InputStream(Generic[T]):
 
     def _result(self, record: Record | None) -> Result[T]:
         if record is None:
-            return Result(None, ReceiveTimeout(self.id), None)
+            return NotReceived(ReceiveTimeout(self.id))
         try:
-            return Result(self.decode(record), None, record)
+            return Received(self.decode(record), record)
         except PayloadError as error:
-            return Result(None, error, record)
+            return NotReceived(error, record)
 
     def _inbox(self) -> Inbox:
         run = ambient.run_in_block.get()

@@ -7,6 +7,17 @@ from midstream.receiving.ack_tracker import AckTracker
 from midstream.receiving.buffer import Receive, StreamBuffer
 from midstream.receiving.handler_queue import HandlerQueue
 from midstream.receiving.receiver import Inbox, Receiver
-from midstream.receiving.result import ReceiveTimeout, Result
+from midstream.receiving.result import NotReceived, Received, ReceiveTimeout, Result
 
-__all__ = ["AckTracker", "HandlerQueue", "Inbox", "Receive", "ReceiveTimeout", "Receiver", "Result", "StreamBuffer"]
+__all__ = [
+    "AckTracker",
+    "HandlerQueue",
+    "Inbox",
+    "NotReceived",
+    "Receive",
+    "ReceiveTimeout",
+    "Received",
+    "Receiver",
+    "Result",
+    "StreamBuffer",
+]

@@ -1,7 +1,7 @@
 """What a receive with a timeout came to."""
 
 from dataclasses import dataclass
-from typing import Generic, TypeVar, cast
+from typing import Final, Generic, Literal, NoReturn, TypeVar
 
 from midstream.errors import MidstreamError
 from midstream.models import Record
@@ -18,23 +18,36 @@ class ReceiveTimeout(TimeoutError):
 
 
 @dataclass(frozen=True, slots=True)
-class Result(Generic[T]):
-    """Either a value or an error, never both; `ok` tells which, since the value itself may be None.
+class Received(Generic[T]):
+    """A record arrived and fits the stream's type. Its value may be None: `ok` tells, not `output`."""
+
+    output: T
+    record: Record
+    error: None = None
+    ok: Final[Literal[True]] = True
+
+    def unwrap(self) -> T:
+        """The value."""
+        return self.output
+
+
+@dataclass(frozen=True, slots=True)
+class NotReceived:
+    """No value.
 
     `error` is a ReceiveTimeout, or a PayloadError for a record that does not fit the stream's type; that record is
     consumed, and found in `record`.
     """
 
-    output: T | None
-    error: ReceiveTimeout | MidstreamError | None
-    record: Record | None
+    error: ReceiveTimeout | MidstreamError
+    record: Record | None = None
+    output: None = None
+    ok: Final[Literal[False]] = False
 
-    @property
-    def ok(self) -> bool:
-        return self.error is None
+    def unwrap(self) -> NoReturn:
+        """Raises `error`."""
+        raise self.error
 
-    def unwrap(self) -> T:
-        """The value; raises `error` where there is none."""
-        if self.error is not None:
-            raise self.error
-        return cast(T, self.output)
+
+Result = Received[T] | NotReceived
+"""`if result.ok:` tells a type checker that `result.output` is a value."""
