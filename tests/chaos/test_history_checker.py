@@ -15,6 +15,7 @@ from support.chaos.history import (
     FinalRead,
     FinalRun,
     FinalStream,
+    Handled,
     History,
     Opened,
     Opening,
@@ -105,6 +106,14 @@ def test_a_good_history_passes() -> None:
     assert rules_of(GOOD, final()) == set()
 
 
+HANDLED = tuple(Handled(RUN, STREAM, f"p{seq}") for seq in (1, 2, 3, 4))
+
+
+def test_a_good_history_of_the_client_passes() -> None:
+    assert rules_of((*GOOD, *HANDLED), final()) == set()
+    assert rules_of((*GOOD, *HANDLED[:3]), final()) == set()
+
+
 def after(*events: Event, upto: Event | None = None) -> tuple[Event, ...]:
     """The good history, or its part through `upto`, and then these events."""
     good = GOOD if upto is None else GOOD[: GOOD.index(upto) + 1]
@@ -166,6 +175,13 @@ BAD_HISTORIES: dict[str, tuple[str, tuple[Event, ...]]] = {
         "only_the_newest_holder_acknowledges",
         after(opening(5, "first", 1), Opened(5, 1, 3, 4)),
     ),
+    "a process handles a record twice": ("a_living_process_handles_everything_once", after(*HANDLED, HANDLED[0])),
+    "a process misses a record": ("a_living_process_handles_everything_once", after(*HANDLED[:2], HANDLED[3])),
+    "a process handles in another order": (
+        "a_living_process_handles_everything_once",
+        after(HANDLED[1], HANDLED[0], *HANDLED[2:]),
+    ),
+    "a record is consumed unhandled": ("a_living_process_handles_everything_once", after(*HANDLED[:2])),
     "an epoch changes under its holder": (
         "only_the_newest_holder_acknowledges",
         after(opening(5, "second", 2), Opened(5, 3, 3, 4)),

@@ -7,8 +7,7 @@ import pytest
 from support.chaos.launch import SAFEGUARDS
 from support.chaos.scenario import Verdict, chaos
 
-KILLS = 3
-TRIES = 3
+TRIES = 5
 """A bug shows under a random load nearly always; not to depend on chance, another seed may try."""
 
 FOUND_BY: dict[str, set[str]] = {
@@ -23,7 +22,7 @@ FOUND_BY: dict[str, set[str]] = {
 
 
 async def run(directory: Path, seed: int, *flags: str) -> Verdict:
-    return await chaos(directory, seed=f"planted-{seed}", kills=KILLS, launch=["--power-cut", *flags])
+    return await chaos(directory, seed=f"planted-{seed}", kills=2, max_answers=600, launch=["--power-cut", *flags])
 
 
 def test_every_planted_bug_is_tried() -> None:
@@ -33,7 +32,7 @@ def test_every_planted_bug_is_tried() -> None:
 @pytest.mark.timeout(120)
 async def test_nothing_is_found_with_all_safeguards(tmp_path: Path) -> None:
     verdict = await run(tmp_path, 0)
-    assert not verdict.violations, verdict
+    assert not verdict.violations, str(verdict)
 
 
 @pytest.mark.timeout(120)

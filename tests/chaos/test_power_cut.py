@@ -16,7 +16,7 @@ from support.chaos.scenario import chaos
 @pytest.mark.parametrize("flags", [["--power-cut"], ["--power-cut", "--torn", "7"]], ids=["nothing", "some sectors"])
 async def test_power_cut_under_load(tmp_path: Path, flags: list[str]) -> None:
     verdict = await chaos(tmp_path, seed="power-cut", kills=4, launch=flags)
-    assert not verdict.violations, verdict
+    assert not verdict.violations, str(verdict)
 
 
 WRITER = """

@@ -29,6 +29,7 @@ RULES: tuple[Rule, ...] = (
     cursor_rules.only_delivered_is_acknowledged,
     cursor_rules.only_the_newest_holder_acknowledges,
     cursor_rules.delivered_or_unread,
+    cursor_rules.a_living_process_handles_everything_once,
 )
 
 

@@ -3,8 +3,9 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
-from support.chaos.history import Accepted, Acked, Acking, Delivered, FinalRead, History, Opened, Opening
+from support.chaos.history import Accepted, Acked, Acking, Delivered, FinalRead, Handled, History, Opened, Opening
 
 Stream = tuple[str, str]
 """Run, stream."""
@@ -197,13 +198,18 @@ def only_the_newest_holder_acknowledges(history: History, final: FinalRead) -> I
 def delivered_or_unread(history: History, final: FinalRead) -> Iterator[str]:
     """Every stored record was delivered to a holder or still counts as unread."""
     delivered: dict[Stream, set[int]] = defaultdict(set)
+    handled: set[Stream] = set()
+    """Their deliveries are the client's own; see the next rule."""
     for event in history:
-        if isinstance(event, Delivered):
-            delivered[event.record.run_id, event.record.stream_id].add(event.record.seq)
+        match event:
+            case Delivered(record=record):
+                delivered[record.run_id, record.stream_id].add(record.seq)
+            case Handled():
+                handled.add((event.run_id, event.stream_id))
     for run_id, run in final.items():
         for record in run.records:
             status = run.streams.get(record.stream_id)
-            consumed = status is not None and record.seq <= status.cursor
+            consumed = status is not None and record.seq <= status.cursor and (run_id, record.stream_id) not in handled
             if consumed and record.seq not in delivered[run_id, record.stream_id]:
                 where = f"{run_id}/{record.stream_id} seq {record.seq} (key {record.key})"
                 yield f"{where} counts as read and was never delivered"
@@ -213,3 +219,21 @@ def delivered_or_unread(history: History, final: FinalRead) -> Iterator[str]:
                     f"{run_id}/{stream_id} says {status.unread_count} unread "
                     f"with last_seq {status.last_seq} and cursor {status.cursor}"
                 )
+
+
+def a_living_process_handles_everything_once(history: History, final: FinalRead) -> Iterator[str]:
+    """What the client handed over is what is stored, in order, each once; all that was consumed was handed over."""
+    handled: dict[Stream, list[str]] = defaultdict(list)
+    for event in history:
+        if isinstance(event, Handled):
+            handled[event.run_id, event.stream_id].append(event.payload)
+    for (run_id, stream_id), payloads in handled.items():
+        run = final.get(run_id)
+        stored = [] if run is None else [r.payload for r in run.records if r.stream_id == stream_id]
+        for seq, (got, due) in enumerate(zip_longest(payloads, stored[: len(payloads)]), start=1):
+            if got != due:
+                yield f"{run_id}/{stream_id} handled {got} as number {seq}, where {due} is stored"
+                break
+        status = None if run is None else run.streams.get(stream_id)
+        if status is not None and status.cursor > len(payloads):
+            yield f"{run_id}/{stream_id} has cursor {status.cursor} and handled only {len(payloads)}"

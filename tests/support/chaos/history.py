@@ -26,13 +26,17 @@ class SeenRecord:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A sender is about to send. Within one `lane` records are sent in order; a retry is another Sent."""
+    """A sender is about to send. Within one `lane` records are sent in order.
+
+    A retry is another Sent, unless `retries_by_itself`: then the client may send it again without a word.
+    """
 
     lane: str
     run_id: str
     stream_id: str
     key: str
     payload: str
+    retries_by_itself: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,15 @@ class Tailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Handled:
+    """An attached process, which lives on all the time, was given a record's value by the midstream client."""
+
+    run_id: str
+    stream_id: str
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunSeen:
     """A call answered with this state of a run."""
 
@@ -151,11 +164,12 @@ Event = (
     | Acked
     | AckRefused
     | Tailed
+    | Handled
     | RunSeen
     | Surprise
 )
 
-ANSWERS = (Accepted, Delivered, Acked)
+ANSWERS = (Accepted, Delivered, Acked, Handled)
 """Events that come from the server and mean progress."""
 
 

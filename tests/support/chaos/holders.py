@@ -40,7 +40,7 @@ class Holder:
         self.random = random.Random(plan.seed)
         self.had_enough = asyncio.Event()
         """Set when it is time for the next holder."""
-        self._patience = self.random.randint(20, 120)
+        self._patience = self.random.randint(10, 60)
         self.epoch = 0
         self.subscription = 0
         """The last one that was opened."""
@@ -59,7 +59,7 @@ class Holder:
             except Refusal as refusal:
                 if refusal.reason != "FENCED":
                     raise surprised(self.history, self.plan.name, self.plan.run_id, refusal) from None
-                await self._acknowledge_though_fenced()
+                await self.acknowledge_in_vain()
                 return
 
     async def consume(self) -> None:
@@ -123,14 +123,17 @@ class Holder:
         self.history.add(Acked(self.subscription, response.cursor, call))
         return response.cursor
 
-    async def _acknowledge_though_fenced(self) -> None:
-        """What a process does that did not hear of its successor. Nothing of it may count."""
+    async def acknowledge_in_vain(self) -> None:
+        """What a process says that did not hear of its successor, or comes too late or too early. Nothing may count."""
         if self.last_seq == 0:
             return
         try:
-            await self.acknowledge(self.last_seq)
+            for through_seq in (1, self.last_seq, self.last_seq + FAR_AHEAD):
+                await self.acknowledge(through_seq)
         except ConnectionLost:
             return
+        except Refusal as refusal:
+            raise surprised(self.history, self.plan.name, self.plan.run_id, refusal) from None
 
 
 class SubscribingHolder(Holder):

@@ -19,7 +19,7 @@ from midstream_server.store.sqlite import database, group_commit
 from midstream_server.store.sqlite.append import earlier_records
 from support.chaos.power_cut import PowerCut
 
-SLOW_DISK_SECONDS = 0.02
+SLOW_DISK_SECONDS = 0.03
 
 
 def without_fsync() -> None:

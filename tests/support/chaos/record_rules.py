@@ -127,7 +127,7 @@ def receipts_tell_duplicates(history: History, final: FinalRead) -> Iterator[str
     for event in history:
         match event:
             case Sent():
-                sent[event.run_id, event.stream_id, event.key] += 1
+                sent[event.run_id, event.stream_id, event.key] += 2 if event.retries_by_itself else 1
             case Accepted():
                 key = (event.run_id, event.stream_id, event.key)
                 where = f"{event.run_id}/{event.stream_id} key {event.key} (seq {event.seq})"
@@ -216,7 +216,7 @@ def ended_runs_stay_ended(history: History, final: FinalRead) -> Iterator[str]:
 
 
 def observers_see_everything_once(history: History, final: FinalRead) -> Iterator[str]:
-    """An observer sees records once, in offset order, over all its reconnects, and all of them once the run has ended."""
+    """An observer sees records once, in offset order, over all its reconnects; all of them, if the run has ended."""
     seen: dict[tuple[str, str], list[int]] = defaultdict(list)
     for event in history:
         if isinstance(event, Tailed):

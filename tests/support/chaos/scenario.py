@@ -1,35 +1,44 @@
 """One chaos run: a server process, a load, faults at random moments, a last restart, and the checker's verdict."""
 
 import asyncio
+import contextlib
 import random
 import socket
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from support.chaos.checker import check, summary
-from support.chaos.history import FinalRead, History, Surprise
-from support.chaos.load import Load, MakeSenders, raw_senders
-from support.chaos.wire import Surprised
+from support.chaos.final_read import read_final
+from support.chaos.history import FinalRead, History
+from support.chaos.load import Load, RawLoad
+from support.chaos.wire import Surprised, surprised
 from support.server_process import ServerProcess, StartFailed
+
+Result = TypeVar("Result")
+
+MakeLoad = Callable[[str, History, str], Load]
+"""Makes a load from the server's address, the history and a seed."""
 
 HISTORY_FILE = "history.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the checker said. `kills`: how often the server was killed, the last restart included."""
+    """What the checker said, and of what."""
 
     violations: list[str]
-    history: History
-    kills: int
+    history: History = field(repr=False)
+    final: FinalRead = field(repr=False)
+    history_path: Path
 
     def rules(self) -> set[str]:
         """The rules that were violated."""
         return {violation.split(":", 1)[0] for violation in self.violations}
 
     def __str__(self) -> str:
-        return summary(self.violations)
+        return f"{summary(self.violations)}\nthe history is in {self.history_path}"
 
 
 async def chaos(
@@ -37,62 +46,71 @@ async def chaos(
     *,
     seed: str,
     kills: int,
+    drains: int = 0,
+    max_answers: int = 2_000,
     launch: Sequence[str] | None = None,
-    make_senders: MakeSenders = raw_senders,
+    make_load: MakeLoad = RawLoad,
 ) -> Verdict:
-    """Kills the server `kills` times under load, each time after a random number of answers, and once more at the end.
+    """Kills and drains the server so often under load, each time after some answers, and kills it at the end.
 
+    How many answers, is drawn from 50 to `max_answers`.
     `launch`: flags of `support.chaos.launch`, for a server under power cuts or without a safeguard; None is the product
     as it is. The history is left in the directory.
     """
     randomness = random.Random(seed)
     history = History()
-    arguments = ["--listen", f"127.0.0.1:{_quiet_port(randomness)}"]
     server = ServerProcess(
         directory,
         module="midstream_server" if launch is None else "support.chaos.launch",
-        args=[*(launch or ()), *arguments],
+        args=[*(launch or ()), "--listen", f"127.0.0.1:{_quiet_port(randomness)}"],
     )
-    killed = 0
-
-    async def kill_and_restart() -> None:
-        nonlocal killed
-        server.kill9()
-        killed += 1
-        try:
-            await asyncio.to_thread(server.start)
-        except StartFailed as error:
-            history.add(Surprise("restart", "server", str(error)))
-            raise Surprised(str(error)) from None
+    order = [_kill_and_restart] * kills + [_drain_and_restart] * drains
+    randomness.shuffle(order)
 
     async def faults() -> None:
-        for _ in range(kills):
-            await history.until_answers(randomness.randint(50, 2_000))
-            await kill_and_restart()
-        await history.until_answers(randomness.randint(50, 2_000))
+        for fault in order:
+            await history.until_answers(randomness.randint(50, max_answers))
+            await fault(server, history)
+        await history.until_answers(randomness.randint(50, max_answers))
 
     final: FinalRead = {}
     with server:
-        load = Load(server.url.removeprefix("grpc://"), history, seed, make_senders=make_senders)
+        address = server.url.removeprefix("grpc://")
+        load = make_load(address, history, seed)
         try:
             await load.run(faults)
-            await kill_and_restart()
-            final = await load.read_final()
         except* Surprised:
-            # What the product should never do has been seen; what it stored still tells more.
-            final = await _final_after_surprise(server, load)
+            pass  # It is in the history; what is stored by now still tells more.
         finally:
             await load.close()
             history.write(directory / HISTORY_FILE)
-    return Verdict(check(history, final), history, killed)
+        with contextlib.suppress(Surprised):
+            await _kill_and_restart(server, history)
+            final = await read_final(address, load.run_ids)
+    return Verdict(check(history, final), history, final, directory / HISTORY_FILE)
 
 
-async def _final_after_surprise(server: ServerProcess, load: Load) -> FinalRead:
+async def _kill_and_restart(server: ServerProcess, history: History) -> None:
     try:
-        await asyncio.to_thread(server.restart)
-    except StartFailed:
-        return {}
-    return await load.read_final()
+        await _to_the_end(server.restart)
+    except StartFailed as error:
+        raise surprised(history, "start", "server", error) from None
+
+
+async def _drain_and_restart(server: ServerProcess, history: History) -> None:
+    code = await _to_the_end(server.terminate)
+    if code != 0 or server.events("drain_timed_out"):
+        raise surprised(history, "SIGTERM", "server", f"exit code {code}, {server.events('drain_timed_out')}")
+    await _kill_and_restart(server, history)
+
+
+async def _to_the_end(function: Callable[[], Result]) -> Result:
+    """Runs it in a thread; who is cancelled meanwhile waits for it, so that nobody finds a process half started."""
+    running = asyncio.create_task(asyncio.to_thread(function))
+    try:
+        return await asyncio.shield(running)
+    finally:
+        await asyncio.wait([running])
 
 
 def _quiet_port(randomness: random.Random) -> int:

@@ -1,15 +1,16 @@
 """Raw stubs and what every chaos client needs of them: a channel, lost connections, error reasons, records."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
 import grpc
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+from google.rpc import error_details_pb2, status_pb2
 from grpc import aio
 
 from midstream.v1.record_pb2 import Payload, Record
+from midstream.v1.run_pb2 import Run
 from midstream.v1.run_service_pb2_grpc import RunServiceStub
 from midstream.v1.stream_service_pb2_grpc import StreamServiceStub
 from support.chaos.history import History, SeenRecord, Surprise
@@ -61,8 +62,8 @@ def errors_told_apart() -> Iterator[None]:
         yield
     except aio.AioRpcError as error:
         reason = _reason(error)
-        # A killed server leaves no details; a living one that cannot serve says why, and a retry is as good.
-        if error.code() is grpc.StatusCode.UNAVAILABLE:
+        # A dead server leaves no details, and gRPC cancels what comes in the last moment of one that stops.
+        if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
             raise ConnectionLost(reason) from None
         raise Refusal(reason, error.details() or "") from None
 
@@ -76,6 +77,20 @@ async def write_frame(call: "aio.StreamStreamCall[Request, Response]", frame: Re
     except aio.AioRpcError as error:
         # grpc.aio replaces the call's status when a write finds the connection gone.
         raise ConnectionLost(error.details()) from None
+
+
+async def call_until_answered(method: Callable[..., Awaitable[Response]], request: object) -> Response:
+    """A unary call that may be repeated. Raises Refusal."""
+    while True:
+        try:
+            with errors_told_apart():
+                return await method(request, wait_for_ready=True)
+        except ConnectionLost:
+            continue
+
+
+def run_state(run: Run) -> str:
+    return Run.State.Name(run.state).removeprefix("STATE_")
 
 
 def refusal_reason(status: status_pb2.Status) -> str:
