@@ -1,8 +1,7 @@
 """Midstream: send typed data into running tasks."""
 
-from midstream.attached_run import AttachedRun
-from midstream.blocking import send
-from midstream.client import Client, connect
+from typing import TYPE_CHECKING, Any, Final
+
 from midstream.errors import (
     Fenced,
     MidstreamError,
@@ -29,6 +28,11 @@ from midstream.models import (
     StreamStatus,
 )
 from midstream.receiving.result import NotReceived, Received, ReceiveTimeout, Result
+
+if TYPE_CHECKING:
+    from midstream.attached_run import AttachedRun
+    from midstream.blocking import send
+    from midstream.client import Client, connect
 
 __all__ = [
     "AttachedRun",
@@ -64,7 +68,21 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> str:
+_NEEDS_GRPC: Final = {
+    "AttachedRun": "midstream.attached_run",
+    "Client": "midstream.client",
+    "connect": "midstream.client",
+    "send": "midstream.blocking",
+}
+"""Imported when first asked for: the process that a worker forks for every run imports tasks, and must be without gRPC."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NEEDS_GRPC:
+        from importlib import import_module
+
+        value = globals()[name] = getattr(import_module(_NEEDS_GRPC[name]), name)
+        return value
     # Looked up only when asked for: reading the metadata would be a fifth of the time of `import midstream`.
     if name == "__version__":
         from importlib.metadata import version

@@ -1,10 +1,12 @@
 """What goes wrong, as exceptions, made from a failed call or from a `google.rpc.Status`."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import grpc
 from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+if TYPE_CHECKING:  # a task's module imports this one, and the process that is forked for every run must be without gRPC
+    import grpc
 
 _DETAILS_KEY: Final = "grpc-status-details-bin"
 _WRITE_FAILED: Final = "Internal error from Core"
@@ -83,7 +85,7 @@ _BY_CODE: Final[dict[str, type[MidstreamError]]] = {"UNAVAILABLE": Unavailable, 
 class FailedCall(Protocol):
     """A failed gRPC call, of the synchronous or the asyncio kind."""
 
-    def code(self) -> grpc.StatusCode: ...
+    def code(self) -> "grpc.StatusCode": ...
     def details(self) -> str | None: ...
     def trailing_metadata(self) -> Any: ...
 
@@ -93,12 +95,12 @@ def from_call(failed: FailedCall) -> MidstreamError:
     return from_outcome(failed.code(), failed.details(), failed.trailing_metadata())
 
 
-def from_outcome(code: grpc.StatusCode, details: str | None, trailers: Iterable[Any] | None) -> MidstreamError:
+def from_outcome(code: "grpc.StatusCode", details: str | None, trailers: Iterable[Any] | None) -> MidstreamError:
     """The error that a call's outcome stands for, with the server's own details where it gave some."""
     for key, value in trailers or ():
         if key == _DETAILS_KEY and isinstance(value, bytes):
             return from_status(status_pb2.Status.FromString(value))
-    if code is grpc.StatusCode.INTERNAL and details == _WRITE_FAILED:
+    if code.name == "INTERNAL" and details == _WRITE_FAILED:
         return Unavailable("the connection broke while writing", code="UNAVAILABLE")
     kind = _BY_CODE.get(code.name, MidstreamError)
     return kind(details or "the call failed without a message", code=code.name)
