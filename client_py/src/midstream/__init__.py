@@ -74,7 +74,7 @@ _NEEDS_GRPC: Final = {
     "connect": "midstream.client",
     "send": "midstream.blocking",
 }
-"""Imported when first asked for: the process that a worker forks for every run imports tasks, and must be without gRPC."""
+"""Imported when first asked for: a worker forks the process that imported the tasks, which is safe without gRPC only."""
 
 
 def __getattr__(name: str) -> Any:
