@@ -39,6 +39,11 @@ class EntryKind(IntEnum):
     RECORD = 2
     CANCEL_REQUESTED = 3
     ENDED = 4
+    STARTED = 5
+    STEP_BEGAN = 6
+    STEP_ENDED = 7
+    TIMER_FIRED = 8
+    RESTARTED = 9
 
 
 class TimerKind(IntEnum):
@@ -48,6 +53,8 @@ class TimerKind(IntEnum):
     CANCEL_GRACE = 2
     UNHELD = 3
     RETENTION = 4
+    OPERATION = 5
+    LEASE = 6
 
 
 class StreamStatus(NamedTuple):

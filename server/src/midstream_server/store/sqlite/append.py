@@ -8,10 +8,13 @@ from midstream_server.domain.accept import Accepted, Earlier, Placed, accept
 from midstream_server.domain.errors import Refused
 from midstream_server.domain.limits import Limits
 from midstream_server.domain.record import Draft
-from midstream_server.domain.run import EntryKind, check_takes_records
+from midstream_server.domain.run import EntryKind, State, check_takes_records
 from midstream_server.store.interface import Change
-from midstream_server.store.sqlite.find import find_run, find_stream, head_of, last_entry, make_stream
+from midstream_server.store.managed import Seats
+from midstream_server.store.sqlite.find import find_run, find_stream, head_of, make_stream
 from midstream_server.store.sqlite.group_commit import Transaction
+from midstream_server.store.sqlite.managed.claim import make_runnable
+from midstream_server.store.sqlite.managed.wake import fire_operation_timers
 
 
 def append(
@@ -22,8 +25,10 @@ def append(
     drafts: Sequence[Draft],
     *,
     limits: Limits,
+    seats: Seats,
     now_us: int,
 ) -> list[Accepted | Refused]:
+    """Wakes the run, in the same transaction, where it is suspended and listens to the stream."""
     run = find_run(tx, namespace, run_id)
     finished = check_takes_records(run_id, run.state)
     stream = find_stream(tx, run.no, stream_id)
@@ -33,6 +38,8 @@ def append(
         if all(draft.flaw is not None for draft in drafts):
             return [draft.flaw for draft in drafts if draft.flaw is not None]
         stream = make_stream(tx, run.no, stream_id, max_streams=limits.max_streams_per_run)
+    suspended = run.state is State.SUSPENDED
+    woken = suspended and fire_operation_timers(tx, run.no, now_us=now_us)
     head = head_of(tx, run.no, stream)
     keys = tuple(draft.key for draft in drafts if draft.key is not None)
     earlier = earlier_records(tx, run.no, stream.no, keys) if keys and head.seq else {}
@@ -42,6 +49,8 @@ def append(
     if verdict.placed:
         _insert(tx, run.no, stream.no, verdict.at_us, verdict.placed)
         tx.changes.add(Change(run.no, stream_id))
+    if woken or (suspended and stream.listening and verdict.placed):
+        make_runnable(tx, seats, run.no, now_us=now_us)
     return verdict.outcomes
 
 
@@ -77,14 +86,3 @@ def _insert(tx: Transaction, run_no: int, stream_no: int, at_us: int, placed: Se
             for draft, seq, offset, bytes_through in placed
         ],
     )
-
-
-def append_fact(tx: Transaction, run_no: int, kind: EntryKind, *, now_us: int) -> int:
-    """Appends an entry without a body; returns its time."""
-    offset, last_us = last_entry(tx, run_no)
-    at_us = max(now_us, last_us)
-    tx.execute(
-        "INSERT INTO entries (run, offset, kind, at_us, body) VALUES (?, ?, ?, ?, x'')",
-        (run_no, offset + 1, int(kind), at_us),
-    )
-    return at_us

@@ -19,6 +19,7 @@ class StreamRow(NamedTuple):
     cursor: int
     cursor_bytes: int
     holder_epoch: int
+    listening: bool = False
 
 
 def find_run(tx: Transaction, namespace: str, run_id: str) -> RunRow:
@@ -30,7 +31,8 @@ def find_run(tx: Transaction, namespace: str, run_id: str) -> RunRow:
 
 def find_stream(tx: Transaction, run_no: int, stream_id: str) -> StreamRow | None:
     row = tx.execute(
-        "SELECT no, cursor, cursor_bytes, holder_epoch FROM streams WHERE run = ? AND id = ?", (run_no, stream_id)
+        "SELECT no, cursor, cursor_bytes, holder_epoch, listening FROM streams WHERE run = ? AND id = ?",
+        (run_no, stream_id),
     ).fetchone()
     return None if row is None else StreamRow(*row)
 

@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeVar
 
 import apsw
@@ -26,14 +26,19 @@ _MAX_WEIGHT = 1_000
 
 
 class Transaction:
-    """What an operation may use: the connection, and a list of what watchers should look at after the commit."""
+    """What an operation may use: the connection, and what is to happen when the transaction has ended.
 
-    __slots__ = ("changes", "execute", "executemany")
+    `changes` is what watchers should look at after the commit. `on_commit` and `on_rollback` are called then, in order.
+    """
+
+    __slots__ = ("changes", "execute", "executemany", "on_commit", "on_rollback")
 
     def __init__(self, connection: apsw.Connection) -> None:
         self.execute = connection.execute
         self.executemany = connection.executemany
         self.changes: set[Change] = set()
+        self.on_commit: list[Callable[[], None]] = []
+        self.on_rollback: list[Callable[[], None]] = []
 
 
 class _Pending(NamedTuple):
@@ -112,10 +117,10 @@ class GroupCommit:
             self._connection.execute("BEGIN IMMEDIATE")
             results = [_attempt(pending.operation, transaction) for pending in group]
         except Exception as error:
-            self._undo()
+            self._undo(transaction)
             self._failed(group, error)
             return
-        self._commits.put(lambda: self._commit(group, results, transaction.changes))
+        self._commits.put(lambda: self._commit(group, results, transaction))
 
     def _failed(self, group: list[_Pending], error: Exception) -> None:
         """One operation broke the transaction: run each in its own, so that it alone fails."""
@@ -126,15 +131,16 @@ class GroupCommit:
             self._waiting.extendleft(pending._replace(weight=_MAX_WEIGHT) for pending in reversed(group))
         self._schedule()
 
-    def _undo(self) -> None:
+    def _undo(self, transaction: Transaction) -> None:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
+        _call_all(transaction.on_rollback)
 
     def _run_commits(self) -> None:
         while (commit := self._commits.get()) is not None:
             commit()
 
-    def _commit(self, group: list[_Pending], results: list[Any], changes: set[Change]) -> None:
+    def _commit(self, group: list[_Pending], results: list[Any], transaction: Transaction) -> None:
         """On the commit thread."""
         began = time.perf_counter()
         failure: Exception | None = None
@@ -143,24 +149,35 @@ class GroupCommit:
         except Exception as error:
             failure = error
         seconds = time.perf_counter() - began
-        self._loop.call_soon_threadsafe(self._committed, group, results, changes, seconds, failure)
+        self._loop.call_soon_threadsafe(self._committed, group, results, transaction, seconds, failure)
 
     def _committed(
-        self, group: list[_Pending], results: list[Any], changes: set[Change], seconds: float, failure: Exception | None
+        self,
+        group: list[_Pending],
+        results: list[Any],
+        transaction: Transaction,
+        seconds: float,
+        failure: Exception | None,
     ) -> None:
         self._committing = False
         if failure is not None:
-            self._undo()
+            self._undo(transaction)
             results = [_as_refusal(failure)] * len(group)
         else:
             # Readers first: a record is on its way to its handler before its sender hears of it.
-            self._on_commit(CommitReport(len(group), seconds, changes))
+            _call_all(transaction.on_commit)
+            self._on_commit(CommitReport(len(group), seconds, transaction.changes))
         for pending, result in zip(group, results, strict=True):
             _settle(pending, result)
         if self._waiting:
             self._begin()
         else:
             self._idle.set()
+
+
+def _call_all(callbacks: Iterable[Callable[[], None]]) -> None:
+    for callback in callbacks:
+        callback()
 
 
 def _attempt(operation: Callable[[Transaction], T], transaction: Transaction) -> T | Refused:

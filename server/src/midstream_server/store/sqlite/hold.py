@@ -67,12 +67,12 @@ def ack(
         )
         tx.changes.add(Change(run.no, stream_id))
     if failures:
-        _record_failures(tx, run.no, stream.no, failures, now_us)
+        record_failures(tx, run.no, stream.no, failures, now_us)
         tx.changes.add(Change(run.no, stream_id))
     return cursor
 
 
-def _record_failures(
+def record_failures(
     tx: Transaction, run_no: int, stream_no: int, failures: Sequence[HandlerFailure], now_us: int
 ) -> None:
     for seq, handler, body in failures:

@@ -18,9 +18,12 @@ from midstream_server.domain.run import (
     check_consumable,
 )
 from midstream_server.store.interface import Change, NewRun
-from midstream_server.store.sqlite.append import append, append_fact
+from midstream_server.store.managed import Seats
+from midstream_server.store.sqlite.append import append
+from midstream_server.store.sqlite.append_fact import append_fact
 from midstream_server.store.sqlite.find import RunRow, find_run
 from midstream_server.store.sqlite.group_commit import Transaction
+from midstream_server.store.sqlite.managed.claim import make_runnable
 from midstream_server.store.sqlite.timers import clear_timer, set_timer
 
 Execute = Callable[..., apsw.Cursor]
@@ -33,15 +36,19 @@ _COLUMNS = (
 )
 
 
-def create(tx: Transaction, new: NewRun, *, limits: Limits, periods: Periods, now_us: int) -> tuple[Run, bool]:
+def create(
+    tx: Transaction, new: NewRun, *, limits: Limits, periods: Periods, seats: Seats, now_us: int
+) -> tuple[Run, bool]:
     row = tx.execute(
         "SELECT no, kind, state, task, digest FROM runs WHERE namespace = ? AND id = ?", (new.namespace, new.run_id)
     ).fetchone()
     created = row is None
     if row is None:
         run_no = _insert(tx, new, periods, now_us)
-        _append_first_records(tx, new, limits, now_us)
+        _append_first_records(tx, new, limits, seats, now_us)
         tx.changes.add(Change(run_no, None))
+        if new.kind is Kind.MANAGED:
+            make_runnable(tx, seats, run_no, now_us=now_us)
     else:
         run_no, kind, state, task, digest = row
         _check_same(new, Kind(kind), State(state), task, digest)
@@ -85,10 +92,12 @@ class FirstRecordRefused(Exception):
         self.refusal = refusal
 
 
-def _append_first_records(tx: Transaction, new: NewRun, limits: Limits, now_us: int) -> None:
+def _append_first_records(tx: Transaction, new: NewRun, limits: Limits, seats: Seats, now_us: int) -> None:
     for stream_id, draft in new.first_records:
         try:
-            (outcome,) = append(tx, new.namespace, new.run_id, stream_id, [draft], limits=limits, now_us=now_us)
+            (outcome,) = append(
+                tx, new.namespace, new.run_id, stream_id, [draft], limits=limits, seats=seats, now_us=now_us
+            )
         except Refused as refusal:
             raise FirstRecordRefused(refusal) from None
         if isinstance(outcome, Refused):
@@ -169,20 +178,6 @@ def _run(execute: Execute, row: tuple[Any, ...], failures: tuple[tuple[str, int,
     )
 
 
-def request_cancel(tx: Transaction, namespace: str, run_id: str, *, periods: Periods, now_us: int) -> Run:
-    run = find_run(tx, namespace, run_id)
-    asked: int | None = tx.execute("SELECT cancel_us FROM runs WHERE no = ?", (run.no,)).get
-    if not run.state.final and asked is None:
-        at_us = append_fact(tx, run.no, EntryKind.CANCEL_REQUESTED, now_us=now_us)
-        tx.execute("UPDATE runs SET cancel_us = ? WHERE no = ?", (at_us, run.no))
-        if run.state is State.QUEUED:
-            end(tx, run.no, State.CANCELLED, None, periods=periods, now_us=now_us)
-        else:
-            set_timer(tx, run.no, TimerKind.CANCEL_GRACE, now_us + periods.cancel_grace_us)
-        tx.changes.add(Change(run.no, None))
-    return read_run(tx.execute, namespace, run_id)
-
-
 def finish(
     tx: Transaction, namespace: str, run_id: str, state: State, outcome: bytes, *, periods: Periods, now_us: int
 ) -> Run:
@@ -207,9 +202,11 @@ def end(tx: Transaction, run_no: int, state: State, outcome: bytes | None, *, pe
     at_us = append_fact(tx, run_no, EntryKind.ENDED, now_us=now_us)
     delete_us = at_us + periods.retention_us
     tx.execute(
-        "UPDATE runs SET state = ?, outcome = ?, finished_us = ?, delete_us = ? WHERE no = ?",
+        "UPDATE runs SET state = ?, outcome = ?, finished_us = ?, delete_us = ?, queued_us = NULL, worker = NULL "
+        "WHERE no = ?",
         (int(state), outcome, at_us, delete_us, run_no),
     )
+    tx.execute("DELETE FROM operation_timers WHERE run = ?", (run_no,))
     for timer in (TimerKind.DEADLINE, TimerKind.CANCEL_GRACE, TimerKind.UNHELD):
         clear_timer(tx, run_no, timer)
     set_timer(tx, run_no, TimerKind.RETENTION, delete_us)

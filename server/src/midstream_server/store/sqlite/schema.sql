@@ -16,13 +16,36 @@ CREATE TABLE runs (
   deadline_us INTEGER,
   cancel_us INTEGER,
   delete_us INTEGER,
-  handler_failure_count INTEGER NOT NULL DEFAULT 0
+  handler_failure_count INTEGER NOT NULL DEFAULT 0,
+  -- Of a managed run: its latest assignment, and the log's offset at which its present generation begins.
+  epoch INTEGER NOT NULL DEFAULT 0,
+  worker INTEGER,
+  queued_us INTEGER,
+  generation INTEGER NOT NULL DEFAULT 0,
+  generation_offset INTEGER NOT NULL DEFAULT 0,
+  checkpoint BLOB,
+  deaths INTEGER NOT NULL DEFAULT 0,
+  deaths_offset INTEGER NOT NULL DEFAULT 0,
+  refused_versions TEXT NOT NULL DEFAULT '[]'
 ) STRICT;
 CREATE UNIQUE INDEX runs_id ON runs (namespace, id);
 CREATE INDEX runs_state ON runs (namespace, state);
 CREATE INDEX runs_task ON runs (namespace, task, state);
+CREATE INDEX runs_queue ON runs (namespace, task, queued_us) WHERE queued_us IS NOT NULL;
+CREATE INDEX runs_worker ON runs (worker) WHERE worker IS NOT NULL;
 
--- The log: one row an entry. The last four columns are a record's; `bytes_through` counts the payload bytes of its
+-- Workers with a lease, for all the runs that they have.
+CREATE TABLE workers (
+  no INTEGER PRIMARY KEY AUTOINCREMENT,
+  namespace TEXT NOT NULL,
+  id TEXT NOT NULL,
+  lease_until_us INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX workers_id ON workers (namespace, id);
+CREATE INDEX workers_lease ON workers (lease_until_us);
+
+-- The log: one row an entry. The last columns are a record's; an entry that a worker asked for has stream 0 and its
+-- operation in the key, so that it is appended once. `bytes_through` counts the payload bytes of its
 -- stream up to here, so that the newest row tells all that an append needs and nothing is updated.
 CREATE TABLE entries (
   run INTEGER NOT NULL,
@@ -40,7 +63,8 @@ CREATE TABLE entries (
 CREATE UNIQUE INDEX entries_seq ON entries (run, stream, seq) WHERE stream IS NOT NULL;
 CREATE UNIQUE INDEX entries_key ON entries (run, stream, key) WHERE key IS NOT NULL;
 
--- `no` is the entries' `stream`. The cursor is the last consumed seq; `cursor_bytes` its bytes_through.
+-- `no` is the entries' `stream`. The cursor is the last consumed seq; `cursor_bytes` its bytes_through. `listening`: a
+-- record wakes the suspended run. `replay_cursor`: the cursor with which the present generation began.
 CREATE TABLE streams (
   run INTEGER NOT NULL,
   no INTEGER NOT NULL,
@@ -48,6 +72,8 @@ CREATE TABLE streams (
   cursor INTEGER NOT NULL DEFAULT 0,
   cursor_bytes INTEGER NOT NULL DEFAULT 0,
   holder_epoch INTEGER NOT NULL DEFAULT 0,
+  listening INTEGER NOT NULL DEFAULT 0,
+  replay_cursor INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (run, no)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX streams_id ON streams (run, id);
@@ -60,6 +86,15 @@ CREATE TABLE timers (
   PRIMARY KEY (run, kind)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX timers_due ON timers (due_us);
+
+-- The timers of a suspended run's own operations.
+CREATE TABLE operation_timers (
+  run INTEGER NOT NULL,
+  operation INTEGER NOT NULL,
+  due_us INTEGER NOT NULL,
+  PRIMARY KEY (run, operation)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX operation_timers_due ON operation_timers (due_us);
 
 -- The newest handler failures of a run; older ones are only counted.
 CREATE TABLE handler_failures (

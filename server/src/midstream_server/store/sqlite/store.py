@@ -9,10 +9,13 @@ from midstream_server.domain.limits import Limits, Periods
 from midstream_server.domain.record import Draft, StoredRecord
 from midstream_server.domain.run import Run, State, TimerKind
 from midstream_server.store.interface import Fired, HandlerFailure, Hold, Look, NewRun, Page, Snapshot
-from midstream_server.store.sqlite import hold, purge, read, runs, timers
+from midstream_server.store.managed import NO_SEATS, Seats
+from midstream_server.store.sqlite import due, hold, purge, read, runs, timers
 from midstream_server.store.sqlite.append import append
+from midstream_server.store.sqlite.cancel import request_cancel
 from midstream_server.store.sqlite.database import Lock, open_reader, open_writer
-from midstream_server.store.sqlite.group_commit import CommitReport, GroupCommit, Transaction
+from midstream_server.store.sqlite.group_commit import CommitReport, GroupCommit
+from midstream_server.store.sqlite.managed.store import SqliteManagedStore
 
 
 class SqliteStore:
@@ -29,9 +32,11 @@ class SqliteStore:
         limits: Limits,
         periods: Periods,
         on_commit: Callable[[CommitReport], None],
+        seats: Seats = NO_SEATS,
     ) -> None:
         self._limits = limits
         self._periods = periods
+        self._seats = seats
         self._lock = Lock(database)
         try:
             self._writer = open_writer(database)
@@ -41,6 +46,7 @@ class SqliteStore:
             raise
         self._read = self._reader.execute
         self._group = GroupCommit(self._writer, on_commit)
+        self.managed = SqliteManagedStore(self._group, self._read, periods=periods, seats=seats)
 
     async def close(self) -> None:
         await self._group.close()
@@ -51,7 +57,9 @@ class SqliteStore:
     async def create_run(self, new: NewRun, *, now_us: int) -> tuple[Run, bool]:
         try:
             return await self._group.submit(
-                lambda tx: runs.create(tx, new, limits=self._limits, periods=self._periods, now_us=now_us),
+                lambda tx: runs.create(
+                    tx, new, limits=self._limits, periods=self._periods, seats=self._seats, now_us=now_us
+                ),
                 weight=1 + len(new.first_records),
             )
         except runs.FirstRecordRefused as refused:
@@ -61,7 +69,9 @@ class SqliteStore:
         self, namespace: str, run_id: str, stream_id: str, drafts: Sequence[Draft], *, now_us: int
     ) -> list[Accepted | Refused]:
         return await self._group.submit(
-            lambda tx: append(tx, namespace, run_id, stream_id, drafts, limits=self._limits, now_us=now_us),
+            lambda tx: append(
+                tx, namespace, run_id, stream_id, drafts, limits=self._limits, seats=self._seats, now_us=now_us
+            ),
             weight=len(drafts),
         )
 
@@ -108,7 +118,7 @@ class SqliteStore:
 
     async def request_cancel(self, namespace: str, run_id: str, *, now_us: int) -> Run:
         return await self._group.submit(
-            lambda tx: runs.request_cancel(tx, namespace, run_id, periods=self._periods, now_us=now_us)
+            lambda tx: request_cancel(tx, namespace, run_id, periods=self._periods, seats=self._seats, now_us=now_us)
         )
 
     async def finish(self, namespace: str, run_id: str, state: State, outcome: bytes, *, now_us: int) -> Run:
@@ -117,12 +127,14 @@ class SqliteStore:
         )
 
     async def fire_due(self, *, now_us: int, last_held_us: Callable[[int], int | None], limit: int) -> list[Fired]:
-        def end_run(tx: Transaction, run_no: int, state: State) -> None:
-            runs.end(tx, run_no, state, None, periods=self._periods, now_us=now_us)
-
         return await self._group.submit(
-            lambda tx: timers.fire_due(
-                tx, now_us=now_us, last_held_us=last_held_us, end_run=end_run, periods=self._periods, limit=limit
+            lambda tx: due.fire_due(
+                tx,
+                now_us=now_us,
+                last_held_us=last_held_us,
+                periods=self._periods,
+                seats=self._seats,
+                limit=limit,
             ),
             weight=limit,
         )
@@ -131,8 +143,7 @@ class SqliteStore:
         return await self._group.submit(lambda tx: purge.purge(tx, now_us=now_us, limit=limit), weight=limit)
 
     async def next_due_us(self) -> int | None:
-        due_us: int | None = self._read("SELECT min(due_us) FROM timers").get
-        return due_us
+        return due.next_due_us(self._read)
 
     async def postpone_unheld(self, *, due_us: int) -> None:
         await self._group.submit(lambda tx: timers.postpone(tx, TimerKind.UNHELD, due_us=due_us))

@@ -1,0 +1,15 @@
+"""Facts that the server itself appends to a log, encoded as entries without their place."""
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from midstream.v1.entry_pb2 import Entry
+
+
+def cancel_requested(*, deadline_passed: bool) -> bytes:
+    return Entry(cancel_requested=Entry.CancelRequested(deadline_passed=deadline_passed)).SerializeToString()
+
+
+def timer_fired(operation: int, due_us: int) -> bytes:
+    seconds, us = divmod(due_us, 1_000_000)
+    due = Timestamp(seconds=seconds, nanos=us * 1_000)
+    return Entry(timer_fired=Entry.TimerFired(operation=operation, due_time=due)).SerializeToString()

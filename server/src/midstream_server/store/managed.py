@@ -1,0 +1,206 @@
+"""What the work of workers needs of a store, beside `Store`: see there for how calls behave.
+
+A run is named by its number. Calls with an epoch are refused as `Fenced` where another worker has the run, or none.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from midstream_server.domain.run import EntryKind, State
+from midstream_server.store.interface import HandlerFailure
+
+
+class Seat(NamedTuple):
+    """A place for one run at a worker: taken inside the transaction that claims the run."""
+
+    worker_no: int
+    code_version: str
+
+
+class Claimed(NamedTuple):
+    """A run that a worker has got. `checkpoint` is what the last worker said when it suspended the run."""
+
+    run_no: int
+    run_id: str
+    task: str
+    epoch: int
+    generation: int
+    last_offset: int
+    checkpoint: bytes | None
+
+
+class Seats(Protocol):
+    """Where runs are placed. Called on the event loop's thread while a transaction is under way."""
+
+    def take(self, namespace: str, task: str, refused_versions: Collection[str]) -> Seat | None:
+        """A seat for a run of `task`, at a worker whose code is none of `refused_versions`; None where none is free."""
+        ...
+
+    def give_back(self, seat: Seat) -> None:
+        """The transaction came to nothing."""
+        ...
+
+    def fill(self, seat: Seat, claimed: Claimed) -> None:
+        """The claim is on disk."""
+        ...
+
+
+class _NoSeats:
+    """Nobody works: every run is queued."""
+
+    def take(self, namespace: str, task: str, refused_versions: Collection[str]) -> Seat | None:
+        return None
+
+    def give_back(self, seat: Seat) -> None: ...
+
+    def fill(self, seat: Seat, claimed: Claimed) -> None: ...
+
+
+NO_SEATS: Seats = _NoSeats()
+
+
+class Progress(NamedTuple):
+    """How far a worker has come: cursors by stream, and handler failures by stream."""
+
+    consumed: Sequence[tuple[str, int]] = ()
+    failures: Sequence[tuple[str, HandlerFailure]] = ()
+
+
+class Appended(NamedTuple):
+    """The entry is in the log, now or since before: the same key is appended once."""
+
+    offset: int
+
+
+class Fenced(NamedTuple):
+    """The run belongs to a later epoch, or to none."""
+
+
+class Early(NamedTuple):
+    """The timer is not due yet."""
+
+    now_us: int
+
+
+class Suspended(NamedTuple):
+    """The run is suspended."""
+
+
+class Refused(NamedTuple):
+    """The run stays warm: its log, or a timer, would wake it at once."""
+
+    now_us: int
+
+
+class Done(NamedTuple):
+    """The run was ended, blocked, released or restarted, as asked."""
+
+    state: State
+
+
+class StoredEntry(NamedTuple):
+    """An entry as the store has it. `stream_id` and `seq` are a record's; `body` is its body or an encoded fact."""
+
+    offset: int
+    kind: EntryKind
+    at_us: int
+    body: bytes
+    stream_id: str | None
+    seq: int | None
+
+
+class LogPage(NamedTuple):
+    """Some entries of a run's present generation, and what a follower must know of the run."""
+
+    entries: list[StoredEntry]
+    state: State
+    epoch: int
+    generation: int
+    last_offset: int
+
+
+class ManagedStore(Protocol):
+    """See the module."""
+
+    async def open_worker(
+        self, namespace: str, worker_id: str, tasks: Mapping[str, str], *, lease_until_us: int, now_us: int
+    ) -> int:
+        """Registers a worker, or renews it; returns its number. `tasks` maps names to code versions.
+
+        Blocked runs of these tasks that have refused other versions only are queued.
+        """
+        ...
+
+    async def renew_lease(self, worker_no: int, *, lease_until_us: int) -> bool:
+        """False where the lease has run out: the worker must open anew."""
+        ...
+
+    async def close_worker(self, worker_no: int, *, now_us: int) -> None:
+        """Ends the lease now: its runs are queued."""
+        ...
+
+    async def held_by(self, worker_no: int, run_id: str, epoch: int) -> int | None:
+        """The number of a run that the worker still has under this epoch; else None."""
+        ...
+
+    async def claim_queued(self, namespace: str, tasks: Collection[str], *, limit: int, now_us: int) -> int:
+        """Claims queued runs, oldest first, for as many seats as there are; returns how many."""
+        ...
+
+    async def append_entry(
+        self,
+        run_no: int,
+        epoch: int,
+        kind: EntryKind,
+        *,
+        key: str,
+        body: bytes,
+        due_us: int | None,
+        progress: Progress,
+        now_us: int,
+    ) -> Appended | Fenced | Early:
+        """Appends what a worker asks for, once for each key. `due_us` is a timer's, which must not be early."""
+        ...
+
+    async def note_progress(self, run_no: int, epoch: int, progress: Progress, *, now_us: int) -> Appended | Fenced:
+        """Moves cursors."""
+        ...
+
+    async def suspend(
+        self,
+        run_no: int,
+        epoch: int,
+        *,
+        applied_offset: int,
+        listening: Collection[str],
+        timers: Mapping[int, int],
+        checkpoint: bytes,
+        progress: Progress,
+        now_us: int,
+    ) -> Suspended | Refused | Fenced:
+        """Suspends a run, unless something unapplied would wake it. `timers` maps operations to due times."""
+        ...
+
+    async def finish_managed(
+        self, run_no: int, epoch: int, state: State, outcome: bytes, *, progress: Progress, now_us: int
+    ) -> Done | Fenced:
+        """Ends a run."""
+        ...
+
+    async def block(self, run_no: int, epoch: int, code_version: str, outcome: bytes) -> Done | Fenced:
+        """Blocks a run until other code is there. `outcome` holds the failure that shows both sides."""
+        ...
+
+    async def release(
+        self, run_no: int, epoch: int, code_version: str, *, died: bool, crash_loop: bytes, now_us: int
+    ) -> Done | Fenced:
+        """Queues a run again. After too many deaths it is blocked with the outcome `crash_loop`."""
+        ...
+
+    async def restart(self, run_no: int, epoch: int, *, body: bytes, progress: Progress, now_us: int) -> Done | Fenced:
+        """Begins a new generation with the encoded entry `body`."""
+        ...
+
+    async def read_entries(self, run_no: int, *, after_offset: int, max_entries: int, max_bytes: int) -> LogPage | None:
+        """Entries of the present generation: its unread records from before, then all from its beginning."""
+        ...

@@ -1,0 +1,68 @@
+"""A run becomes runnable, and a worker gets it."""
+
+import json
+from collections.abc import Callable, Collection
+from typing import Any
+
+from midstream_server.domain.run import EntryKind, State
+from midstream_server.store.interface import Change
+from midstream_server.store.managed import Claimed, Seat, Seats
+from midstream_server.store.sqlite.append_fact import append_fact
+from midstream_server.store.sqlite.group_commit import Transaction
+
+
+def make_runnable(tx: Transaction, seats: Seats, run_no: int, *, now_us: int) -> None:
+    """Queues a run, or claims it at once where a worker has a seat: one transaction less on the way to the task."""
+    tx.execute("DELETE FROM operation_timers WHERE run = ?", (run_no,))
+    tx.execute("UPDATE streams SET listening = 0 WHERE run = ? AND listening", (run_no,))
+    row: Any = tx.execute(
+        "UPDATE runs SET state = ?, queued_us = ?, worker = NULL WHERE no = ? "
+        "RETURNING namespace, task, refused_versions",
+        (int(State.QUEUED), now_us, run_no),
+    ).fetchall()[0]
+    namespace, task, refused = row
+    tx.changes.add(Change(run_no, None))
+    seat = seats.take(namespace, task, json.loads(refused))
+    if seat is not None:
+        _claim(tx, seats, seat, run_no, now_us=now_us)
+
+
+def claim_queued(
+    tx: Transaction, seats: Seats, namespace: str, tasks: Collection[str], *, limit: int, now_us: int
+) -> int:
+    """Claims queued runs, oldest first, for as many seats as there are."""
+    claimed = 0
+    for task in tasks:
+        rows: list[Any] = tx.execute(
+            "SELECT no, refused_versions FROM runs WHERE namespace = ? AND task = ? AND queued_us IS NOT NULL "
+            "ORDER BY queued_us LIMIT ?",
+            (namespace, task, limit),
+        ).fetchall()
+        for run_no, refused in rows:
+            seat = seats.take(namespace, task, json.loads(refused))
+            if seat is None:
+                break
+            _claim(tx, seats, seat, run_no, now_us=now_us)
+            claimed += 1
+    return claimed
+
+
+def _claim(tx: Transaction, seats: Seats, seat: Seat, run_no: int, *, now_us: int) -> None:
+    tx.on_rollback.append(_later(seats.give_back, seat))
+    started: int | None = tx.execute("SELECT started_us FROM runs WHERE no = ?", (run_no,)).get
+    if started is None:
+        started = append_fact(tx, run_no, EntryKind.STARTED, now_us=now_us)
+    row: Any = tx.execute(
+        "UPDATE runs SET state = ?, queued_us = NULL, started_us = ?, worker = ?, epoch = epoch + 1 WHERE no = ? "
+        "RETURNING id, task, epoch, generation, checkpoint",
+        (int(State.RUNNING), started, seat.worker_no, run_no),
+    ).fetchall()[0]
+    run_id, task, epoch, generation, checkpoint = row
+    last_offset: int = tx.execute("SELECT max(offset) FROM entries WHERE run = ?", (run_no,)).get
+    claimed = Claimed(run_no, run_id, task, epoch, generation, last_offset, checkpoint)
+    tx.on_commit.append(lambda: seats.fill(seat, claimed))
+    tx.changes.add(Change(run_no, None))
+
+
+def _later(call: Callable[[Seat], None], seat: Seat) -> Callable[[], None]:
+    return lambda: call(seat)

@@ -1,0 +1,103 @@
+"""A worker lets go of a run: finished, blocked, released, or begun anew."""
+
+import json
+from typing import Any
+
+from midstream_server.domain.limits import Periods
+from midstream_server.domain.managed import AfterDeath, Deaths, end_state, one_more_death
+from midstream_server.domain.run import EntryKind, State
+from midstream_server.store.interface import Change
+from midstream_server.store.managed import Done, Fenced, Progress, Seats
+from midstream_server.store.sqlite.append_fact import append_fact
+from midstream_server.store.sqlite.find import last_entry
+from midstream_server.store.sqlite.group_commit import Transaction
+from midstream_server.store.sqlite.managed.claim import make_runnable
+from midstream_server.store.sqlite.managed.journal import is_fenced, note
+from midstream_server.store.sqlite.runs import end
+
+
+def finish_managed(
+    tx: Transaction,
+    run_no: int,
+    epoch: int,
+    state: State,
+    outcome: bytes,
+    *,
+    progress: Progress,
+    periods: Periods,
+    now_us: int,
+) -> Done | Fenced:
+    if is_fenced(tx, run_no, epoch):
+        return Fenced()
+    note(tx, run_no, progress, now_us=now_us)
+    final = end_state(state, deadline_passed=deadline_passed(tx, run_no, now_us=now_us))
+    end(tx, run_no, final, outcome, periods=periods, now_us=now_us)
+    return Done(final)
+
+
+def deadline_passed(tx: Transaction, run_no: int, *, now_us: int) -> bool:
+    deadline_us: int | None = tx.execute("SELECT deadline_us FROM runs WHERE no = ?", (run_no,)).get
+    return deadline_us is not None and deadline_us <= now_us
+
+
+def block(tx: Transaction, run_no: int, epoch: int, code_version: str, outcome: bytes) -> Done | Fenced:
+    if is_fenced(tx, run_no, epoch):
+        return Fenced()
+    _block(tx, run_no, code_version, outcome)
+    return Done(State.BLOCKED)
+
+
+def release(
+    tx: Transaction,
+    seats: Seats,
+    run_no: int,
+    epoch: int,
+    code_version: str,
+    *,
+    died: bool,
+    crash_loop: bytes,
+    now_us: int,
+) -> Done | Fenced:
+    if is_fenced(tx, run_no, epoch):
+        return Fenced()
+    if died and count_death(tx, run_no) is AfterDeath.BLOCK:
+        _block(tx, run_no, code_version, crash_loop)
+        return Done(State.BLOCKED)
+    make_runnable(tx, seats, run_no, now_us=now_us)
+    return Done(State.QUEUED)
+
+
+def count_death(tx: Transaction, run_no: int) -> AfterDeath:
+    row: Any = tx.execute("SELECT deaths, deaths_offset FROM runs WHERE no = ?", (run_no,)).fetchall()[0]
+    last_offset, _ = last_entry(tx, run_no)
+    deaths, after = one_more_death(Deaths(*row), last_offset)
+    tx.execute(
+        "UPDATE runs SET deaths = ?, deaths_offset = ? WHERE no = ?", (deaths.in_a_row, deaths.at_offset, run_no)
+    )
+    return after
+
+
+def _block(tx: Transaction, run_no: int, code_version: str, outcome: bytes) -> None:
+    refused = json.loads(tx.execute("SELECT refused_versions FROM runs WHERE no = ?", (run_no,)).get)
+    if code_version not in refused:
+        refused.append(code_version)
+    tx.execute(
+        "UPDATE runs SET state = ?, worker = NULL, outcome = ?, deaths = 0, refused_versions = ? WHERE no = ?",
+        (int(State.BLOCKED), outcome, json.dumps(refused), run_no),
+    )
+    tx.changes.add(Change(run_no, None))
+
+
+def restart(tx: Transaction, run_no: int, epoch: int, *, body: bytes, progress: Progress, now_us: int) -> Done | Fenced:
+    if is_fenced(tx, run_no, epoch):
+        return Fenced()
+    note(tx, run_no, progress, now_us=now_us)
+    append_fact(tx, run_no, EntryKind.RESTARTED, body=body, now_us=now_us)
+    offset, _ = last_entry(tx, run_no)
+    tx.execute(
+        "UPDATE runs SET generation = generation + 1, generation_offset = ?, checkpoint = NULL WHERE no = ?",
+        (offset, run_no),
+    )
+    tx.execute("UPDATE streams SET replay_cursor = cursor WHERE run = ?", (run_no,))
+    tx.changes.add(Change(run_no, None))
+    return Done(State.RUNNING)

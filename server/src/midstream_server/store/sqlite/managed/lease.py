@@ -1,0 +1,58 @@
+"""A worker's right to its runs: one lease for all of them, renewed by its heartbeat."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from midstream_server.domain.run import State
+from midstream_server.store.managed import Seats
+from midstream_server.store.sqlite.group_commit import Transaction
+from midstream_server.store.sqlite.managed.claim import make_runnable
+
+
+def open_worker(
+    tx: Transaction,
+    seats: Seats,
+    namespace: str,
+    worker_id: str,
+    tasks: Mapping[str, str],
+    *,
+    lease_until_us: int,
+    now_us: int,
+) -> int:
+    worker_no: int = tx.execute(
+        "INSERT INTO workers (namespace, id, lease_until_us) VALUES (?, ?, ?) "
+        "ON CONFLICT (namespace, id) DO UPDATE SET lease_until_us = excluded.lease_until_us RETURNING no",
+        (namespace, worker_id, lease_until_us),
+    ).get
+    for task, code_version in tasks.items():
+        blocked: list[Any] = tx.execute(
+            "SELECT no FROM runs WHERE namespace = ? AND task = ? AND state = ? "
+            "AND NOT EXISTS (SELECT 1 FROM json_each(refused_versions) WHERE value = ?)",
+            (namespace, task, int(State.BLOCKED), code_version),
+        ).fetchall()
+        for (run_no,) in blocked:
+            tx.execute("UPDATE runs SET outcome = NULL WHERE no = ?", (run_no,))
+            make_runnable(tx, seats, run_no, now_us=now_us)
+    return worker_no
+
+
+def renew_lease(tx: Transaction, worker_no: int, *, lease_until_us: int) -> bool:
+    renewed = tx.execute(
+        "UPDATE workers SET lease_until_us = ? WHERE no = ? RETURNING no", (lease_until_us, worker_no)
+    ).fetchall()
+    return bool(renewed)
+
+
+def end_lease(tx: Transaction, seats: Seats, worker_no: int, *, now_us: int) -> list[tuple[int, str]]:
+    """Queues the worker's runs. From here on its epochs are old: whatever it still says is refused."""
+    runs: list[Any] = tx.execute("SELECT no, id FROM runs WHERE worker = ?", (worker_no,)).fetchall()
+    tx.execute("DELETE FROM workers WHERE no = ?", (worker_no,))
+    for run_no, _ in runs:
+        make_runnable(tx, seats, run_no, now_us=now_us)
+    return runs
+
+
+def end_due_leases(tx: Transaction, seats: Seats, *, now_us: int) -> list[tuple[int, str]]:
+    """Ends the leases that have run out; returns the numbers and ids of their runs."""
+    workers: list[Any] = tx.execute("SELECT no FROM workers WHERE lease_until_us <= ?", (now_us,)).fetchall()
+    return [run for (worker_no,) in workers for run in end_lease(tx, seats, worker_no, now_us=now_us)]

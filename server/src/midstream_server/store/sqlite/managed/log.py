@@ -1,0 +1,42 @@
+"""Reads a run's log for the worker that has it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import apsw
+
+from midstream_server.domain.run import EntryKind, State
+from midstream_server.store.managed import LogPage, StoredEntry
+
+Execute = Callable[..., apsw.Cursor]
+
+
+def read_entries(
+    execute: Execute, run_no: int, *, after_offset: int, max_entries: int, max_bytes: int
+) -> LogPage | None:
+    run: Any = execute(
+        "SELECT state, epoch, generation, generation_offset, (SELECT max(offset) FROM entries WHERE run = runs.no) "
+        "FROM runs WHERE no = ? AND id IS NOT NULL",
+        (run_no,),
+    ).fetchone()
+    if run is None:
+        return None
+    state, epoch, generation, generation_offset, last_offset = run
+    entries: list[StoredEntry] = []
+    size = 0
+    rows: Any = (
+        ()
+        if last_offset <= after_offset
+        else execute(
+            "SELECT offset, kind, at_us, body, streams.id, seq FROM entries LEFT JOIN streams "
+            "ON streams.run = entries.run AND streams.no = entries.stream WHERE entries.run = ?1 AND offset > ?2 "
+            "AND (offset >= ?3 OR kind = ?4 AND seq > streams.replay_cursor) ORDER BY offset LIMIT ?5",
+            (run_no, after_offset, generation_offset, int(EntryKind.RECORD), max_entries),
+        )
+    )
+    for offset, kind, at_us, body, stream_id, seq in rows:
+        size += len(body)
+        if entries and size > max_bytes:
+            break
+        entries.append(StoredEntry(offset, EntryKind(kind), at_us, body, stream_id, seq))
+    return LogPage(entries, State(state), epoch, generation, last_offset)
