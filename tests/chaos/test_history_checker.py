@@ -23,6 +23,7 @@ from support.chaos.history import (
     SeenRecord,
     SendRefused,
     Sent,
+    Started,
     Surprise,
     Tailed,
 )
@@ -50,6 +51,7 @@ def opening(subscription: int, holder: str, epoch: int = 0, after_seq: int | Non
 
 
 GOOD: tuple[Event, ...] = (
+    Started(RUN, STREAM, ("k1", "k2", "k3", "k4")),
     RunSeen(RUN, "RUNNING"),
     *(sent(number) for number in (1, 2, 3, 4)),
     opening(1, "first"),
@@ -196,6 +198,8 @@ def test_a_bad_history_is_caught(name: str) -> None:
 
 
 BAD_FINALS: dict[str, tuple[str, FinalRead]] = {
+    "a started run is gone": ("started_runs_are_whole", {}),
+    "a started run has lost a record": ("started_runs_are_whole", final(STORED[:3])),
     "an acknowledged record is gone": ("acknowledged_is_stored", final(STORED[:3])),
     "a run is gone": ("acknowledged_is_stored", {}),
     "an acknowledged record has another place": (

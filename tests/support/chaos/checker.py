@@ -21,6 +21,7 @@ RULES: tuple[Rule, ...] = (
     record_rules.seqs_without_gaps,
     record_rules.log_order,
     record_rules.senders_order,
+    record_rules.started_runs_are_whole,
     record_rules.ended_runs_stay_ended,
     record_rules.observers_see_everything_once,
     cursor_rules.deliveries_in_order,

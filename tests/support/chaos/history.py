@@ -145,6 +145,15 @@ class RunSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class Started:
+    """The server says that a run with these first records is on disk."""
+
+    run_id: str
+    stream_id: str
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Surprise:
     """An answer that no promise allows; whoever got it has stopped."""
 
@@ -166,6 +175,7 @@ Event = (
     | Tailed
     | Handled
     | RunSeen
+    | Started
     | Surprise
 )
 

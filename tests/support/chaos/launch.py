@@ -36,15 +36,15 @@ def without_commit_before_receipt() -> None:
     """Senders are answered before the commit, which then takes as long as a slow disk's."""
     commit = group_commit.GroupCommit._commit
 
-    def answer_first(self: Any, group: Any, results: Any, changes: Any) -> None:
+    def answer_first(self: Any, group: Any, results: Any, *rest: Any) -> None:
         for pending, result in zip(group, results, strict=True):
             if not isinstance(result, list):  # Only records are answered with a list.
                 continue
             self._loop.call_soon_threadsafe(group_commit._settle, pending, result)
         time.sleep(SLOW_DISK_SECONDS)
-        commit(self, group, results, changes)
+        commit(self, group, results, *rest)
 
-    group_commit.GroupCommit._commit = answer_first  # type: ignore[method-assign]
+    setattr(group_commit.GroupCommit, commit.__name__, answer_first)
 
 
 def without_key_check() -> None:

@@ -13,6 +13,7 @@ from support.chaos.history import History, RunSeen, SendRefused, Sent
 from support.chaos.holders import Holder, Holding, ReceivingHolder, SubscribingHolder
 from support.chaos.observers import Observer
 from support.chaos.sending import Lane, PipelinedSender, Sender, UnarySender, accepted_event
+from support.chaos.starting import Starter
 from support.chaos.wire import Refusal, Wire, call_until_answered, payload_text, run_state, surprised
 
 RUNS = ("run-a", "run-b")
@@ -43,10 +44,14 @@ class RawLoad:
 
     def __init__(self, address: str, history: History, seed: str) -> None:
         self.history = history
-        self.run_ids = RUNS
         self._seed = seed
         self._newest_holders: dict[tuple[str, str], Holder] = {}
         self._control, self._sending, self._holding = Wire(address), Wire(address), Wire(address)
+        self._starter = Starter(self._sending, history, seed)
+
+    @property
+    def run_ids(self) -> Sequence[str]:
+        return (*RUNS, *self._starter.started)
 
     async def close(self) -> None:
         for wire in (self._control, self._sending, self._holding):
@@ -60,7 +65,7 @@ class RawLoad:
             async with asyncio.TaskGroup() as holding:
                 holders = [holding.create_task(self._hold_in_turn(*stream)) for stream in _streams()]
                 async with asyncio.TaskGroup() as sending:
-                    senders = [sender for stream in _streams() for sender in self._senders(*stream)]
+                    senders = [self._starter, *(each for stream in _streams() for each in self._senders(*stream))]
                     for sender in senders:
                         sending.create_task(sender.run())
                     await faults()

@@ -13,6 +13,7 @@ from support.chaos.history import (
     SeenRecord,
     SendRefused,
     Sent,
+    Started,
     Surprise,
     Tailed,
 )
@@ -187,6 +188,19 @@ def senders_order(history: History, final: FinalRead) -> Iterator[str]:
                 f"their seqs are {before_seq} and {seqs[key]}"
             )
         last[lane] = (seqs[key], event.key)
+
+
+def started_runs_are_whole(history: History, final: FinalRead) -> Iterator[str]:
+    """A run that was started is there, with all its first records."""
+    for event in history:
+        if not isinstance(event, Started):
+            continue
+        if event.run_id not in final:
+            yield f"{event.run_id} was started and is lost"
+            continue
+        keys = tuple(record.key for record in final[event.run_id].records if record.stream_id == event.stream_id)
+        if keys != event.keys:
+            yield f"{event.run_id}/{event.stream_id} was started with keys {event.keys} and has {keys}"
 
 
 def ended_runs_stay_ended(history: History, final: FinalRead) -> Iterator[str]:
