@@ -10,11 +10,12 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[i
 from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
 
 from midstream.clock import Clock, ManualClock, SystemClock
-from midstream.v1 import run_service_pb2, stream_service_pb2
+from midstream.v1 import run_service_pb2, stream_service_pb2, worker_service_pb2
 from midstream_server.drain import Drain
 from midstream_server.operations.core import Core
 from midstream_server.operations.hub import Hub
 from midstream_server.operations.timekeeper import Timekeeper
+from midstream_server.operations.work.dispatcher import Dispatcher
 from midstream_server.settings import Settings, split_address
 from midstream_server.store.sqlite.database import DatabaseUnusable
 from midstream_server.store.sqlite.group_commit import CommitReport
@@ -26,10 +27,12 @@ from midstream_server.transport.interceptor import CallInterceptor
 from midstream_server.transport.register import register
 from midstream_server.transport.run_service import RunServicer
 from midstream_server.transport.stream_service import StreamServicer
+from midstream_server.transport.worker_service import WorkerServicer
 
 STREAM_SERVICE: Final = stream_service_pb2.DESCRIPTOR.services_by_name["StreamService"]
 RUN_SERVICE: Final = run_service_pb2.DESCRIPTOR.services_by_name["RunService"]
-SERVICES: Final = (STREAM_SERVICE.full_name, RUN_SERVICE.full_name)
+WORKER_SERVICE: Final = worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"]
+SERVICES: Final = (STREAM_SERVICE.full_name, RUN_SERVICE.full_name, WORKER_SERVICE.full_name)
 
 MAX_REQUEST_BYTES: Final = 5 * 1024 * 1024
 """A batch is 1 MiB and a run's payload another; a larger one must get PAYLOAD_TOO_LARGE rather than a bare code."""
@@ -126,20 +129,28 @@ class Server:
             self.metrics.committed(report.operations, report.seconds)
             hub.ring(report.changes)
 
+        dispatcher = Dispatcher()
         try:
             store = SqliteStore(
-                self.settings.database, limits=self.settings.limits, periods=self.settings.periods, on_commit=on_commit
+                self.settings.database,
+                limits=self.settings.limits,
+                periods=self.settings.periods,
+                on_commit=on_commit,
+                seats=dispatcher,
             )
         except DatabaseUnusable as error:
             raise StartError(str(error)) from None
         started.push_async_callback(store.close)
-        # Nobody could hold a run while the server was away.
+        # Nobody could hold a run, or renew a lease, while the server was away.
+        await store.managed.extend_leases(lease_until_us=self.clock.now_us() + self.settings.lease)
         await store.postpone_unheld(due_us=self.clock.now_us() + self.settings.unheld_expiry)
         self._timekeeper = Timekeeper(store, hub, self.clock)
         self._timekeeper.start()
         started.push_async_callback(self._timekeeper.stop)
         return Core(
             store=store,
+            managed=store.managed,
+            dispatcher=dispatcher,
             hub=hub,
             clock=self.clock,
             drain=self.drain,
@@ -151,6 +162,7 @@ class Server:
         limits = self.settings.limits
         register(grpc_server, STREAM_SERVICE, StreamServicer(core, limits))
         register(grpc_server, RUN_SERVICE, RunServicer(core, limits))
+        register(grpc_server, WORKER_SERVICE, WorkerServicer(core, lease_us=self.settings.lease))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, grpc_server)
         for service in SERVICES:
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)

@@ -88,6 +88,9 @@ class Settings(BaseSettings):
     cancel_grace: DurationUs = Field(
         default=durations.parse("30s"), description="how long a run may clean up after a cancel request"
     )
+    lease: DurationUs = Field(
+        default=durations.parse("15s"), gt=0, description="a worker that is not heard of for this long loses its runs"
+    )
     max_payload_bytes: int = Field(
         default=1024 * 1024, gt=0, le=1024 * 1024, description="limit of one record's payload"
     )

@@ -130,6 +130,14 @@ def fenced(stream_id: str, *, holder_epoch: int, current_epoch: int) -> Refused:
     )
 
 
+def lease_lost() -> Refused:
+    return Refused(
+        Reason.FENCED,
+        "the worker's lease has run out or another connection of the same worker has replaced this one; "
+        "drop its runs and open anew",
+    )
+
+
 def ack_ahead(*, through_seq: int, delivered_seq: int) -> Refused:
     return Refused(
         Reason.ACK_AHEAD,

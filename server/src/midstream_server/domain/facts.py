@@ -3,6 +3,15 @@
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from midstream.v1.entry_pb2 import Entry
+from midstream_server.domain.run import State
+
+
+def started(seed: bytes) -> bytes:
+    return Entry(started=Entry.Started(seed=seed)).SerializeToString()
+
+
+def ended(state: State) -> bytes:
+    return Entry(ended=Entry.Ended(state=state.value)).SerializeToString()  # type: ignore[arg-type]
 
 
 def cancel_requested(*, deadline_passed: bool) -> bytes:

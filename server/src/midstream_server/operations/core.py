@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from midstream.clock import Clock
 from midstream_server.drain import Drain
 from midstream_server.operations.hub import Hub
+from midstream_server.operations.work.dispatcher import Dispatcher
 from midstream_server.store import Store
+from midstream_server.store.managed import ManagedStore
 from midstream_server.telemetry.metrics import Metrics
 
 
@@ -15,6 +17,8 @@ class Core:
     """The parts that operations work on. `namespace` arguments of operations come from the caller's credentials."""
 
     store: Store
+    managed: ManagedStore
+    dispatcher: Dispatcher
     hub: Hub
     clock: Clock
     drain: Drain

@@ -3,19 +3,33 @@
 import asyncio
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from midstream.clock import Clock
 from midstream_server.store import Change
 
 
+class Ringable(Protocol):
+    """What the hub rings. `stream_id`: only for changes of this stream, or of the run as a whole; None: for all."""
+
+    @property
+    def stream_id(self) -> str | None: ...
+
+    def ring(self) -> None: ...
+
+
 class Watch:
     """Rings when the run, or the one stream of it, has changed."""
 
-    __slots__ = ("_rung", "stream_id")
+    __slots__ = ("_rung", "_stream_id")
 
     def __init__(self, stream_id: str | None) -> None:
-        self.stream_id = stream_id
+        self._stream_id = stream_id
         self._rung = asyncio.Event()
+
+    @property
+    def stream_id(self) -> str | None:
+        return self._stream_id
 
     def ring(self) -> None:
         self._rung.set()
@@ -31,7 +45,7 @@ class Hub:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._watches: dict[int, set[Watch]] = {}
+        self._watches: dict[int, set[Ringable]] = {}
         self._holders: dict[int, int] = {}
         self._last_held_us: dict[int, int] = {}
         self._ended: set[int] = set()
@@ -40,18 +54,25 @@ class Hub:
     def watching(self, run_no: int, stream_id: str | None = None) -> Iterator[Watch]:
         """Watches a run, or with `stream_id` that stream and the run's state. Begin before you look."""
         watch = Watch(stream_id)
-        watches = self._watches.setdefault(run_no, set())
-        watches.add(watch)
+        self.add(run_no, watch)
         try:
             yield watch
         finally:
-            watches.discard(watch)
-            if not watches and self._watches.get(run_no) is watches:
-                del self._watches[run_no]
+            self.remove(run_no, watch)
+
+    def add(self, run_no: int, watch: Ringable) -> None:
+        """From now on `watch` rings when the run changes."""
+        self._watches.setdefault(run_no, set()).add(watch)
+
+    def remove(self, run_no: int, watch: Ringable) -> None:
+        watches = self._watches.get(run_no, set())
+        watches.discard(watch)
+        if not watches:
+            self._watches.pop(run_no, None)
 
     def ring(self, changes: Iterable[Change]) -> None:
         for run_no, stream_id in changes:
-            for watch in self._watches.get(run_no, ()):
+            for watch in tuple(self._watches.get(run_no, ())):
                 if stream_id is None or watch.stream_id is None or watch.stream_id == stream_id:
                     watch.ring()
 

@@ -29,6 +29,13 @@ class Claimed(NamedTuple):
     checkpoint: bytes | None
 
 
+class Opened(NamedTuple):
+    """A worker's number, and those of the runs that it still has, by id."""
+
+    worker_no: int
+    held: Mapping[str, int]
+
+
 class Seats(Protocol):
     """Where runs are placed. Called on the event loop's thread while a transaction is under way."""
 
@@ -113,6 +120,7 @@ class LogPage(NamedTuple):
     """Some entries of a run's present generation, and what a follower must know of the run."""
 
     entries: list[StoredEntry]
+    task: str
     state: State
     epoch: int
     generation: int
@@ -123,12 +131,24 @@ class ManagedStore(Protocol):
     """See the module."""
 
     async def open_worker(
-        self, namespace: str, worker_id: str, tasks: Mapping[str, str], *, lease_until_us: int, now_us: int
-    ) -> int:
-        """Registers a worker, or renews it; returns its number. `tasks` maps names to code versions.
+        self,
+        namespace: str,
+        worker_id: str,
+        tasks: Mapping[str, str],
+        held: Collection[tuple[str, int]],
+        *,
+        lease_until_us: int,
+        now_us: int,
+    ) -> Opened:
+        """Registers a worker, or renews it. `tasks` maps names to code versions; `held` has run ids and epochs.
 
-        Blocked runs of these tasks that have refused other versions only are queued.
+        What it had and does not hold any more is queued, and so are blocked runs of these tasks that have refused other
+        versions only.
         """
+        ...
+
+    async def extend_leases(self, *, lease_until_us: int) -> None:
+        """Nobody could renew a lease while the server was away."""
         ...
 
     async def renew_lease(self, worker_no: int, *, lease_until_us: int) -> bool:
@@ -137,10 +157,6 @@ class ManagedStore(Protocol):
 
     async def close_worker(self, worker_no: int, *, now_us: int) -> None:
         """Ends the lease now: its runs are queued."""
-        ...
-
-    async def held_by(self, worker_no: int, run_id: str, epoch: int) -> int | None:
-        """The number of a run that the worker still has under this epoch; else None."""
         ...
 
     async def claim_queued(self, namespace: str, tasks: Collection[str], *, limit: int, now_us: int) -> int:

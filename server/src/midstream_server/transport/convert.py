@@ -1,6 +1,6 @@
 """Between the contract's messages and the domain's values."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -8,6 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from midstream.v1 import run_pb2
 from midstream.v1.handler_failure_pb2 import HandlerFailure as HandlerFailureMessage
 from midstream_server.domain import errors
+from midstream_server.domain.limits import BATCH_RECORDS
 from midstream_server.domain.run import Run, State
 from midstream_server.operations.start_run import Spec
 from midstream_server.store import HandlerFailure
@@ -32,7 +33,15 @@ def timestamp(at_us: int) -> Timestamp:
     return Timestamp(seconds=seconds, nanos=us * 1_000)
 
 
-def encode_failures(failures: Iterable[HandlerFailureMessage]) -> list[HandlerFailure]:
+def from_timestamp(message: Timestamp) -> int:
+    """Microseconds since the epoch, rounded up: a deadline is never early."""
+    return message.seconds * 1_000_000 - (-message.nanos // 1_000)
+
+
+def encode_failures(failures: Sequence[HandlerFailureMessage]) -> list[HandlerFailure]:
+    """Raises Refused: FIELD_INVALID."""
+    if len(failures) > BATCH_RECORDS:
+        raise errors.field_invalid("failures", f"has {len(failures)}, at most {BATCH_RECORDS:,} are allowed")
     return [
         HandlerFailure(
             failure.seq,

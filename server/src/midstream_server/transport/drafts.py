@@ -12,6 +12,8 @@ from midstream_server.domain.record import Draft
 from midstream_server.transport import wire
 from midstream_server.transport.caller import Caller
 
+_FRAMING_BYTES = 1_024
+
 
 class Drafter:
     """Drafts for one server's limits."""
@@ -29,7 +31,8 @@ class Drafter:
     def argument(self, payload: Payload, path: str) -> Draft:
         """A task's argument or result: a payload without a place on a stream."""
         size, flaw = self._inspect(payload, path)
-        return Draft(None, wire.payload_field(payload), b"", size, flaw)
+        encoded = wire.payload_field(payload)
+        return Draft(None, encoded, b"", size, flaw or _framing_flaw(encoded, size, path))
 
     def _draft(self, record: NewRecord, sender: bytes) -> Draft:
         payload = record.payload
@@ -42,7 +45,8 @@ class Drafter:
         if record.metadata:
             envelope += wire.metadata_fields(record.metadata)
             flaw = _metadata_flaw(record.metadata) or flaw
-        return Draft(key or None, wire.payload_field(payload), envelope, size, flaw)
+        encoded = wire.payload_field(payload)
+        return Draft(key or None, encoded, envelope, size, flaw or _framing_flaw(encoded, size, "payload"))
 
     def _inspect(self, payload: Payload, path: str) -> tuple[int, Refused | None]:
         """The size of what the payload carries, in bytes and without its framing, and what is wrong with it."""
@@ -62,6 +66,15 @@ class Drafter:
         if size > self._max_payload_bytes:
             flaw = errors.payload_too_large(size, self._max_payload_bytes)
         return size, flaw
+
+
+def _framing_flaw(encoded: bytes, size: int, path: str) -> Refused | None:
+    """What is kept beside the content must not be a way around the limit on its size."""
+    if len(encoded) - size > _FRAMING_BYTES:
+        return errors.payload_invalid(
+            path, f"has {len(encoded) - size} bytes beside its content (an over-long type name, or unknown fields)"
+        )
+    return None
 
 
 def _type_flaw(message: TypedMessage, path: str) -> Refused | None:

@@ -65,7 +65,7 @@ def _names(run_id: str, stream_id: str) -> bytes:
     return Record(run_id=run_id, stream_id=stream_id).SerializeToString()
 
 
-def _time(at_us: int) -> bytes:
+def time(at_us: int) -> bytes:
     """A Timestamp."""
     seconds, us = divmod(at_us, 1_000_000)
     encoded = b"\x08" + varint(seconds)
@@ -77,13 +77,20 @@ def _time(at_us: int) -> bytes:
 @lru_cache(maxsize=1024)
 def _accept_time_field(at_us: int) -> bytes:
     """Of a Record."""
-    return delimited(_RECORD_ACCEPT_TIME, _time(at_us))
+    return delimited(_RECORD_ACCEPT_TIME, time(at_us))
 
 
 @lru_cache(maxsize=1024)
 def _accepted_time_field(at_us: int) -> bytes:
     """Of an Accepted."""
-    return delimited(b"\x1a", _time(at_us))
+    return delimited(b"\x1a", time(at_us))
+
+
+def record(run_id: str, stored: StoredRecord) -> bytes:
+    """A Record."""
+    stream_id, seq, offset, at_us, body = stored
+    place = _RECORD_SEQ + varint(seq) + _RECORD_OFFSET + varint(offset) + _accept_time_field(at_us)
+    return _names(run_id, stream_id) + body + place
 
 
 def records(run_id: str, stored: Iterable[StoredRecord]) -> bytes:

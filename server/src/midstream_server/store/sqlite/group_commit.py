@@ -115,6 +115,14 @@ class GroupCommit:
         transaction = Transaction(self._connection)
         try:
             self._connection.execute("BEGIN IMMEDIATE")
+        except Exception as error:
+            # Nobody can write: trying each alone would only wait as often.
+            self._committing = False
+            for pending in group:
+                _settle(pending, _as_refusal(error))
+            self._schedule()
+            return
+        try:
             results = [_attempt(pending.operation, transaction) for pending in group]
         except Exception as error:
             self._undo(transaction)
@@ -166,13 +174,20 @@ class GroupCommit:
         else:
             # Readers first: a record is on its way to its handler before its sender hears of it.
             _call_all(transaction.on_commit)
-            self._on_commit(CommitReport(len(group), seconds, transaction.changes))
+            self._report(CommitReport(len(group), seconds, transaction.changes))
         for pending, result in zip(group, results, strict=True):
             _settle(pending, result)
         if self._waiting:
             self._begin()
         else:
             self._idle.set()
+
+    def _report(self, report: CommitReport) -> None:
+        try:
+            self._on_commit(report)
+        except Exception as error:
+            # What is on disk is acknowledged, whatever becomes of the news of it.
+            self._loop.call_exception_handler({"message": "a watcher of commits failed", "exception": error})
 
 
 def _call_all(callbacks: Iterable[Callable[[], None]]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import apsw
 
-from midstream_server.domain import errors
+from midstream_server.domain import errors, facts
 from midstream_server.domain.errors import Refused
 from midstream_server.domain.limits import Limits, Periods
 from midstream_server.domain.run import (
@@ -78,7 +78,7 @@ def _insert(tx: Transaction, new: NewRun, periods: Periods, now_us: int) -> int:
             deadline_us,
         ),
     ).get
-    append_fact(tx, run_no, EntryKind.CREATED, now_us=now_us)
+    append_fact(tx, run_no, EntryKind.CREATED, body=new.spec, now_us=now_us)
     if deadline_us is not None:
         set_timer(tx, run_no, TimerKind.DEADLINE, deadline_us)
     return run_no
@@ -199,7 +199,7 @@ def _ended_so(tx: Transaction, run: RunRow, state: State, outcome: bytes) -> boo
 
 def end(tx: Transaction, run_no: int, state: State, outcome: bytes | None, *, periods: Periods, now_us: int) -> None:
     """Puts a run into a final state; from then on only its retention runs."""
-    at_us = append_fact(tx, run_no, EntryKind.ENDED, now_us=now_us)
+    at_us = append_fact(tx, run_no, EntryKind.ENDED, body=facts.ended(state), now_us=now_us)
     delete_us = at_us + periods.retention_us
     tx.execute(
         "UPDATE runs SET state = ?, outcome = ?, finished_us = ?, delete_us = ?, queued_us = NULL, worker = NULL "

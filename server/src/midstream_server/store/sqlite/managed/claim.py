@@ -1,14 +1,18 @@
 """A run becomes runnable, and a worker gets it."""
 
 import json
+import secrets
 from collections.abc import Callable, Collection
 from typing import Any
 
+from midstream_server.domain import facts
 from midstream_server.domain.run import EntryKind, State
 from midstream_server.store.interface import Change
 from midstream_server.store.managed import Claimed, Seat, Seats
 from midstream_server.store.sqlite.append_fact import append_fact
 from midstream_server.store.sqlite.group_commit import Transaction
+
+_SEED_BYTES = 16
 
 
 def make_runnable(tx: Transaction, seats: Seats, run_no: int, *, now_us: int) -> None:
@@ -51,7 +55,9 @@ def _claim(tx: Transaction, seats: Seats, seat: Seat, run_no: int, *, now_us: in
     tx.on_rollback.append(_later(seats.give_back, seat))
     started: int | None = tx.execute("SELECT started_us FROM runs WHERE no = ?", (run_no,)).get
     if started is None:
-        started = append_fact(tx, run_no, EntryKind.STARTED, now_us=now_us)
+        started = append_fact(
+            tx, run_no, EntryKind.STARTED, body=facts.started(secrets.token_bytes(_SEED_BYTES)), now_us=now_us
+        )
     row: Any = tx.execute(
         "UPDATE runs SET state = ?, queued_us = NULL, started_us = ?, worker = ?, epoch = epoch + 1 WHERE no = ? "
         "RETURNING id, task, epoch, generation, checkpoint",

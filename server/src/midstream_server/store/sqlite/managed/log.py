@@ -15,13 +15,13 @@ def read_entries(
     execute: Execute, run_no: int, *, after_offset: int, max_entries: int, max_bytes: int
 ) -> LogPage | None:
     run: Any = execute(
-        "SELECT state, epoch, generation, generation_offset, (SELECT max(offset) FROM entries WHERE run = runs.no) "
-        "FROM runs WHERE no = ? AND id IS NOT NULL",
+        "SELECT task, state, epoch, generation, generation_offset, "
+        "(SELECT max(offset) FROM entries WHERE run = runs.no) FROM runs WHERE no = ? AND id IS NOT NULL",
         (run_no,),
     ).fetchone()
     if run is None:
         return None
-    state, epoch, generation, generation_offset, last_offset = run
+    task, state, epoch, generation, generation_offset, last_offset = run
     entries: list[StoredEntry] = []
     size = 0
     rows: Any = (
@@ -39,4 +39,4 @@ def read_entries(
         if entries and size > max_bytes:
             break
         entries.append(StoredEntry(offset, EntryKind(kind), at_us, body, stream_id, seq))
-    return LogPage(entries, State(state), epoch, generation, last_offset)
+    return LogPage(entries, task, State(state), epoch, generation, last_offset)

@@ -12,6 +12,7 @@ from midstream_server.store.managed import (
     Early,
     Fenced,
     LogPage,
+    Opened,
     Progress,
     Refused,
     Seats,
@@ -32,26 +33,29 @@ class SqliteManagedStore:
         self._seats = seats
 
     async def open_worker(
-        self, namespace: str, worker_id: str, tasks: Mapping[str, str], *, lease_until_us: int, now_us: int
-    ) -> int:
+        self,
+        namespace: str,
+        worker_id: str,
+        tasks: Mapping[str, str],
+        held: Collection[tuple[str, int]],
+        *,
+        lease_until_us: int,
+        now_us: int,
+    ) -> Opened:
         return await self._group.submit(
             lambda tx: lease.open_worker(
-                tx, self._seats, namespace, worker_id, tasks, lease_until_us=lease_until_us, now_us=now_us
+                tx, self._seats, namespace, worker_id, tasks, held, lease_until_us=lease_until_us, now_us=now_us
             )
         )
+
+    async def extend_leases(self, *, lease_until_us: int) -> None:
+        await self._group.submit(lambda tx: lease.extend_leases(tx, lease_until_us=lease_until_us))
 
     async def renew_lease(self, worker_no: int, *, lease_until_us: int) -> bool:
         return await self._group.submit(lambda tx: lease.renew_lease(tx, worker_no, lease_until_us=lease_until_us))
 
     async def close_worker(self, worker_no: int, *, now_us: int) -> None:
         await self._group.submit(lambda tx: lease.end_lease(tx, self._seats, worker_no, now_us=now_us))
-
-    async def held_by(self, worker_no: int, run_id: str, epoch: int) -> int | None:
-        run_no: int | None = self._read(
-            "SELECT no FROM runs WHERE worker = ? AND id = ? AND epoch = ? AND state = ?",
-            (worker_no, run_id, epoch, int(State.RUNNING)),
-        ).get
-        return run_no
 
     async def claim_queued(self, namespace: str, tasks: Collection[str], *, limit: int, now_us: int) -> int:
         return await self._group.submit(

@@ -1,0 +1,60 @@
+"""Which worker gets a run: one that has its task, code that has not refused it, and credit."""
+
+from collections.abc import Collection
+from typing import Protocol
+
+from midstream_server.store.managed import Claimed, Seat
+
+
+class Taker(Protocol):
+    """A worker that is connected."""
+
+    worker_no: int
+    namespace: str
+    tasks: dict[str, str]
+    credit: int
+
+    def assign(self, claimed: Claimed) -> None: ...
+
+
+class Dispatcher:
+    """The seats of all workers connected to this process. Implements `Seats`; see there."""
+
+    def __init__(self) -> None:
+        self._takers: dict[int, Taker] = {}
+
+    def join(self, taker: Taker) -> Taker | None:
+        """Returns the connection that the same worker had before, if any: this one replaces it."""
+        before = self._takers.pop(taker.worker_no, None)
+        self._takers[taker.worker_no] = taker
+        return before
+
+    def leave(self, taker: Taker) -> None:
+        if self._takers.get(taker.worker_no) is taker:
+            del self._takers[taker.worker_no]
+
+    def take(self, namespace: str, task: str, refused_versions: Collection[str]) -> Seat | None:
+        for taker in self._takers.values():
+            version = taker.tasks.get(task)
+            if taker.credit > 0 and taker.namespace == namespace and version is not None:
+                if version in refused_versions:
+                    continue
+                taker.credit -= 1
+                self._move_to_the_end(taker)
+                return Seat(taker.worker_no, version)
+        return None
+
+    def _move_to_the_end(self, taker: Taker) -> None:
+        """So that workers take turns."""
+        self._takers[taker.worker_no] = self._takers.pop(taker.worker_no)
+
+    def give_back(self, seat: Seat) -> None:
+        taker = self._takers.get(seat.worker_no)
+        if taker is not None:
+            taker.credit += 1
+
+    def fill(self, seat: Seat, claimed: Claimed) -> None:
+        # A worker that has gone meanwhile has the run all the same: it loses it with its lease, or when it comes back.
+        taker = self._takers.get(seat.worker_no)
+        if taker is not None:
+            taker.assign(claimed)

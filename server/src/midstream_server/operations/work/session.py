@@ -1,0 +1,204 @@
+"""A worker's connection: what it is told, in order, and which runs it follows."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+from midstream_server.domain import errors
+from midstream_server.domain.limits import BATCH_RECORDS, FRAME_BYTES
+from midstream_server.domain.run import State
+from midstream_server.operations.core import Core
+from midstream_server.store.managed import Claimed, LogPage, StoredEntry
+
+
+class Assigned(NamedTuple):
+    """A run to execute, from the beginning of its present generation."""
+
+    run_id: str
+    task: str
+    epoch: int
+    generation: int
+    last_offset: int
+    checkpoint: bytes | None
+
+
+class Entries(NamedTuple):
+    run_id: str
+    epoch: int
+    entries: list[StoredEntry]
+
+
+class Suspended(NamedTuple):
+    run_id: str
+    epoch: int
+
+
+class SuspendRefused(NamedTuple):
+    run_id: str
+    epoch: int
+    now_us: int
+
+
+class Early(NamedTuple):
+    run_id: str
+    epoch: int
+    operation: int
+    now_us: int
+
+
+class Finished(NamedTuple):
+    run_id: str
+    epoch: int
+
+
+class Fenced(NamedTuple):
+    run_id: str
+    epoch: int
+
+
+class Drain(NamedTuple):
+    """The server is going."""
+
+
+Told = Assigned | Entries | Suspended | SuspendRefused | Early | Finished | Fenced | Drain
+
+
+class Followed:
+    """A run that the worker executes. Rings its session when its log has grown."""
+
+    stream_id = None
+
+    def __init__(self, session: "Session", run_no: int, run_id: str, task: str, epoch: int, generation: int) -> None:
+        self._session = session
+        self.run_no = run_no
+        self.run_id = run_id
+        self.task = task
+        self.epoch = epoch
+        self.generation = generation
+        self.sent_offset = 0
+        self.ending = False
+        """True while the worker's own request to suspend or end the run is on its way to the disk: its answer comes."""
+
+    def ring(self) -> None:
+        self._session.mark(self)
+
+
+class Session:
+    """One worker, for as long as its call lasts. A `Taker` of the dispatcher."""
+
+    def __init__(self, core: Core, worker_no: int, namespace: str, tasks: dict[str, str]) -> None:
+        self.worker_no = worker_no
+        self.namespace = namespace
+        self.tasks = tasks
+        self.credit = 0
+        self._core = core
+        self._runs: dict[str, Followed] = {}
+        self._told: deque[Told] = deque()
+        self._grown: dict[Followed, None] = {}
+        self._wake = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._left = False
+
+    def assign(self, claimed: Claimed) -> None:
+        run_no, run_id, task, epoch, generation, last_offset, checkpoint = claimed
+        self.tell(Assigned(run_id, task, epoch, generation, last_offset, checkpoint))
+        self.follow(run_no, run_id, task, epoch, generation, after_offset=0)
+
+    def follow(self, run_no: int, run_id: str, task: str, epoch: int, generation: int, *, after_offset: int) -> None:
+        """Sends the run's entries behind `after_offset`, and all that come."""
+        self.unfollow(run_id)
+        followed = Followed(self, run_no, run_id, task, epoch, generation)
+        followed.sent_offset = after_offset
+        self._runs[run_id] = followed
+        self._core.hub.add(run_no, followed)
+        self.mark(followed)
+
+    def unfollow(self, run_id: str) -> None:
+        followed = self._runs.pop(run_id, None)
+        if followed is not None:
+            self._core.hub.remove(followed.run_no, followed)
+            self._grown.pop(followed, None)
+
+    def followed(self, run_id: str, epoch: int) -> Followed | None:
+        """The run, if this worker has it under this epoch."""
+        found = self._runs.get(run_id)
+        return found if found is not None and found.epoch == epoch else None
+
+    def mark(self, followed: Followed) -> None:
+        self._grown[followed] = None
+        self._wake.set()
+
+    def tell(self, told: Told) -> None:
+        self._told.append(told)
+        self._wake.set()
+
+    def let_go(self, told: Suspended | Finished | Fenced) -> None:
+        """Tells the worker that a run is no longer its own."""
+        found = self.followed(told.run_id, told.epoch)
+        if found is not None:
+            self.unfollow(told.run_id)
+        self.tell(told)
+
+    def fail(self, error: BaseException) -> None:
+        self._failure = error
+        self._wake.set()
+
+    def leave(self) -> None:
+        self._left = True
+        self._wake.set()
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    def close(self) -> None:
+        for run_id in tuple(self._runs):
+            self.unfollow(run_id)
+
+    async def told(self) -> AsyncIterator[Told]:
+        """What the worker is told, until it leaves. Raises Refused: SERVER_DRAINING, or what `fail` was given."""
+        while True:
+            if self._failure is not None:
+                raise self._failure
+            while self._told:
+                yield self._told.popleft()
+            if self._left:
+                return
+            if self._core.drain.is_set:
+                yield Drain()
+                raise errors.server_draining()
+            if not self._grown:
+                await self._wake.wait()
+                self._wake.clear()
+                continue
+            followed = next(iter(self._grown))
+            del self._grown[followed]
+            told = await self._next_entries(followed)
+            if told is not None:
+                yield told
+
+    async def _next_entries(self, followed: Followed) -> Told | None:
+        page = await self._core.managed.read_entries(
+            followed.run_no, after_offset=followed.sent_offset, max_entries=BATCH_RECORDS, max_bytes=FRAME_BYTES
+        )
+        if self._runs.get(followed.run_id) is not followed:
+            return None
+        if page is None or page.state is not State.RUNNING or page.epoch != followed.epoch:
+            if followed.ending:
+                return None
+            self.unfollow(followed.run_id)
+            return Fenced(followed.run_id, followed.epoch)
+        if page.generation != followed.generation:
+            return self._begin_generation(followed, page)
+        if not page.entries:
+            return None
+        followed.sent_offset = page.entries[-1].offset
+        if followed.sent_offset < page.last_offset:
+            self.mark(followed)
+        return Entries(followed.run_id, followed.epoch, page.entries)
+
+    def _begin_generation(self, followed: Followed, page: LogPage) -> Assigned:
+        followed.generation = page.generation
+        followed.sent_offset = 0
+        self.mark(followed)
+        return Assigned(followed.run_id, followed.task, followed.epoch, page.generation, page.last_offset, None)
