@@ -13,7 +13,7 @@ from midstream.errors import (
     Unavailable,
 )
 
-# `midstream.input_stream` is the function; the module of the same name stays importable by `from`.
+# `midstream.input_stream` and `midstream.task` are the functions; the modules of these names stay importable by `from`.
 from midstream.input_stream import InputStream, Subscription, input_stream
 from midstream.models import (
     Failure,
@@ -28,6 +28,12 @@ from midstream.models import (
     StreamStatus,
 )
 from midstream.receiving.result import NotReceived, Received, ReceiveTimeout, Result
+from midstream.runtime.context import Context
+from midstream.runtime.errors import Diverged, StepFailed, StepInterrupted, UnjournaledAwait
+from midstream.runtime.retry import Retry
+from midstream.runtime.step_function import Step, step, step_key
+from midstream.task import Task, task
+from midstream.waiting import wait_any
 
 if TYPE_CHECKING:
     from midstream.attached_run import AttachedRun
@@ -37,6 +43,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AttachedRun",
     "Client",
+    "Context",
+    "Diverged",
     "Failure",
     "Fenced",
     "HandlerFailure",
@@ -49,6 +57,7 @@ __all__ = [
     "Received",
     "Record",
     "Result",
+    "Retry",
     "Run",
     "RunCancelled",
     "RunFinished",
@@ -57,14 +66,23 @@ __all__ = [
     "RunState",
     "SendResult",
     "Sender",
+    "Step",
+    "StepFailed",
+    "StepInterrupted",
     "StreamFull",
     "StreamStatus",
     "Subscription",
+    "Task",
     "Unavailable",
+    "UnjournaledAwait",
     "__version__",
     "connect",
     "input_stream",
     "send",
+    "step",
+    "step_key",
+    "task",
+    "wait_any",
 ]
 
 

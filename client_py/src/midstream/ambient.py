@@ -5,14 +5,14 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from midstream.attached_run import AttachedRun
     from midstream.client import Client
+    from midstream.receiving.receiver import Receiver
 
 client_in_block: Final[ContextVar["Client | None"]] = ContextVar("midstream_client", default=None)
 """Set within `async with midstream.connect()`."""
 
-run_in_block: Final[ContextVar["AttachedRun | None"]] = ContextVar("midstream_run", default=None)
-"""Set within `async with client.attach()`."""
+run_in_block: Final[ContextVar["Receiver | None"]] = ContextVar("midstream_run", default=None)
+"""Set within `async with client.attach()`, and in a task."""
 
 _defaults: Final["dict[asyncio.AbstractEventLoop, Client]"] = {}
 

@@ -2,20 +2,21 @@
 
 import asyncio
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 from midstream import ambient
 from midstream.attached.inbox import AttachedInbox
 from midstream.attached.interruption import Interruption
 from midstream.attached.tasks import Tasks
-from midstream.client import new_run_id, run_spec
 from midstream.codec import ANY
 from midstream.durations import Duration
 from midstream.errors import MidstreamError, PayloadError, RunCancelled, RunFinished
 from midstream.input_stream import declared_ids
 from midstream.models import Run, RunState
+from midstream.new_run import new_run_id, run_spec
+from midstream.receiving import Receiver
 from midstream.v1.run_pb2 import Failure, Outcome, RunSpec
 from midstream.v1.run_service_pb2 import AttachRunRequest, FinishRunRequest
 
@@ -63,7 +64,7 @@ class AttachedRun:
         self._detached = False
         self._info: Run | None = None
         self._interruption = Interruption()
-        self._outer_run: AttachedRun | None = None
+        self._outer_run: Receiver | None = None
         self._outer_client: Client | None = None
 
     @property
@@ -105,6 +106,13 @@ class AttachedRun:
             if self._interruption.left:
                 inbox.close(self._left())
         return inbox
+
+    async def wait_any(self, stream_ids: Sequence[str], timeout_us: int | None) -> NoReturn:
+        """Raises RuntimeError. Input streams call it."""
+        raise RuntimeError(
+            f"an attached run cannot wait on {', '.join(stream_ids)}: nothing could restart this process; "
+            "use once(), or make it a task that a worker executes"
+        )
 
     async def __aenter__(self) -> Self:
         if self._info is not None:

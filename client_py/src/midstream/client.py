@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import grpc
 
-from midstream import ambient, durations, ulid, url
+from midstream import ambient, durations, url
 from midstream.backoff import Backoff
-from midstream.codec import ANY
 from midstream.connection import Connection
 from midstream.durations import Duration
 from midstream.errors import PayloadError, from_call
 from midstream.models import Receipt, Record, Run, RunState, SendResult
+from midstream.new_run import new_run_id, run_spec, start_run_request
 from midstream.sender import Many, Sender
-from midstream.streams import Stream, check_pairs, encode, stream_id_of
-from midstream.v1 import record_pb2, run_pb2, run_service_pb2, stream_service_pb2
+from midstream.streams import Stream, encode, stream_id_of
+from midstream.v1 import run_pb2, run_service_pb2, stream_service_pb2
 
 if TYPE_CHECKING:
     from midstream.attached_run import AttachedRun
@@ -95,15 +95,8 @@ class Client:
 
         With a `run_id` of your own, the same call again returns the run that exists already.
         """
-        request = run_service_pb2.StartRunRequest(
-            run_id=new_run_id() if run_id is None else run_id,
-            spec=run_spec(task, payload, max_duration=max_duration, metadata=metadata),
-        )
-        for stream, value in records:
-            # The place in the list, not a random key: the same call again must have the same content.
-            key = f"first-{len(request.records) + 1}"
-            record = record_pb2.NewRecord(payload=encode(stream, value), idempotency_key=key)
-            request.records.add(stream_id=stream_id_of(stream), record=record)
+        spec = run_spec(task, payload, max_duration=max_duration, metadata=metadata)
+        request = start_run_request(new_run_id() if run_id is None else run_id, spec, records)
         response = await self._connection.unary(self._connection.runs.StartRun, request)
         return Run.from_proto(response.run)
 
@@ -262,21 +255,6 @@ class Client:
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
-
-
-def new_run_id() -> str:
-    """Chosen here and not by the server, so that a repeated call finds the run that the first one made."""
-    return f"run_{ulid.new()}"
-
-
-def run_spec(
-    task: str, payload: Any, *, max_duration: Duration | None, metadata: Mapping[str, str] | None
-) -> run_pb2.RunSpec:
-    """What a new run is made of."""
-    spec = run_pb2.RunSpec(task=task, payload=ANY.encode(payload), metadata=check_pairs(metadata))
-    if max_duration is not None:
-        spec.max_duration.FromMicroseconds(durations.parse(max_duration))
-    return spec
 
 
 async def _each(values: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]:

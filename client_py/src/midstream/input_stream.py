@@ -110,11 +110,11 @@ class InputStream(Generic[T]):
         `timeout`: a number counts in seconds, 0 takes only what is there, None waits for ever. Cancelling consumes
         nothing.
         """
-        return self._result(await self._inbox().once(_timeout_us(timeout)))
+        return self.result_of(await self._inbox().once(_timeout_us(timeout)))
 
     async def wait(self, *, timeout: Duration | None = None) -> Result[T]:
         """As `once`, but the process may go in between. Raises RuntimeError in an attached run: nothing restarts it."""
-        return self._result(await self._inbox().wait(_timeout_us(timeout)))
+        return self.result_of(await self._inbox().wait(_timeout_us(timeout)))
 
     @overload
     def peek(self) -> T | None: ...
@@ -155,7 +155,8 @@ class InputStream(Generic[T]):
         """Acknowledges now, on disk, what `once`, `async for` and `drain` took; else the next of these calls does."""
         await self._inbox().ack()
 
-    def _result(self, record: Record | None) -> Result[T]:
+    def result_of(self, record: Record | None) -> Result[T]:
+        """What a receive that got this record came to; None: its timeout passed."""
         if record is None:
             return NotReceived(ReceiveTimeout(self.id))
         try:

@@ -69,6 +69,16 @@ class StreamBuffer(Generic[R]):
         """How many records wait here or for the slowest handler."""
         return len(self._records) + max(map(len, self._handlers), default=0)
 
+    @property
+    def oldest(self) -> R | None:
+        """The record that is handed out next."""
+        return self._records[0] if self._records else None
+
+    @property
+    def listening(self) -> bool:
+        """True where somebody waits for a record."""
+        return bool(self._handlers or self._receives)
+
     def start_behind(self, cursor: int) -> None:
         """The first record to come is the one behind the cursor."""
         self.tracker.start_behind(cursor)

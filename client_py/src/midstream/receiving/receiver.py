@@ -44,3 +44,10 @@ class Receiver(Protocol):
     def inbox(self, stream_id: str) -> Inbox:
         """The stream's inbox in this run, always the same one."""
         ...
+
+    async def wait_any(self, stream_ids: Sequence[str], timeout_us: int | None) -> Record | None:
+        """The unconsumed record with the lowest offset on these streams, or the next to arrive; the process may go.
+
+        None where the timeout passed first. Streams that it does not take from lose nothing.
+        """
+        ...

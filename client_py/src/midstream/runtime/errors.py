@@ -1,0 +1,47 @@
+"""What a task can meet, and what the engine tells its host."""
+
+
+class StepFailed(Exception):
+    """A step raised, and no attempt is left. The same error where it happened and on every replay.
+
+    `error_type` and `message` are those of the step's last error.
+    """
+
+    def __init__(self, step: str, error_type: str, message: str) -> None:
+        super().__init__(
+            f"step {step!r} failed: {error_type}: {message}" if message else f"step {step!r}: {error_type}"
+        )
+        self.step = step
+        self.error_type = error_type
+        self.message = message
+
+
+class StepInterrupted(StepFailed):
+    """An at-most-once step's process was lost: whether it took effect is unknown, and it is not repeated."""
+
+
+class UnjournaledAwait(RuntimeError):
+    """A task asked its loop for real I/O outside a step: no replay could repeat that."""
+
+    def __init__(self, what: str, instead: str) -> None:
+        super().__init__(f"{what} cannot be used in a task outside a step: {instead}")
+        self.what = what
+        self.instead = instead
+
+
+class Diverged(Exception):
+    """This code does other things than the log says: the run cannot go on with it.
+
+    `expected` is the log's side, `issued` the code's, `offset` the entry by which the difference shows.
+    """
+
+    def __init__(self, offset: int, expected: str, issued: str) -> None:
+        super().__init__(
+            f"the code does not fit the log at offset {offset}.\n"
+            f"  the log:   {expected}\n"
+            f"  this code: {issued}\n"
+            "Deploy the code that the run began with, and it goes on; or cancel the run and start it anew."
+        )
+        self.offset = offset
+        self.expected = expected
+        self.issued = issued
