@@ -57,6 +57,11 @@ class RunServiceStub(object):
                 request_serializer=midstream_dot_v1_dot_run__service__pb2.ListRunsRequest.SerializeToString,
                 response_deserializer=midstream_dot_v1_dot_run__service__pb2.ListRunsResponse.FromString,
                 _registered_method=True)
+        self.ListEntries = channel.unary_unary(
+                '/midstream.v1.RunService/ListEntries',
+                request_serializer=midstream_dot_v1_dot_run__service__pb2.ListEntriesRequest.SerializeToString,
+                response_deserializer=midstream_dot_v1_dot_run__service__pb2.ListEntriesResponse.FromString,
+                _registered_method=True)
         self.CancelRun = channel.unary_unary(
                 '/midstream.v1.RunService/CancelRun',
                 request_serializer=midstream_dot_v1_dot_run__service__pb2.CancelRunRequest.SerializeToString,
@@ -123,6 +128,17 @@ class RunServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListEntries(self, request, context):
+        """Lists a run's log in offset order, a page at a time, with the assignments under which it was executed.
+
+        For people and tools who want to see what happened; a task's own replay comes through WorkerService.
+
+        Errors: RUN_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CancelRun(self, request, context):
         """Asks a run to stop.
 
@@ -179,6 +195,11 @@ def add_RunServiceServicer_to_server(servicer, server):
                     servicer.ListRuns,
                     request_deserializer=midstream_dot_v1_dot_run__service__pb2.ListRunsRequest.FromString,
                     response_serializer=midstream_dot_v1_dot_run__service__pb2.ListRunsResponse.SerializeToString,
+            ),
+            'ListEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEntries,
+                    request_deserializer=midstream_dot_v1_dot_run__service__pb2.ListEntriesRequest.FromString,
+                    response_serializer=midstream_dot_v1_dot_run__service__pb2.ListEntriesResponse.SerializeToString,
             ),
             'CancelRun': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelRun,
@@ -307,6 +328,33 @@ class RunService(object):
             '/midstream.v1.RunService/ListRuns',
             midstream_dot_v1_dot_run__service__pb2.ListRunsRequest.SerializeToString,
             midstream_dot_v1_dot_run__service__pb2.ListRunsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/midstream.v1.RunService/ListEntries',
+            midstream_dot_v1_dot_run__service__pb2.ListEntriesRequest.SerializeToString,
+            midstream_dot_v1_dot_run__service__pb2.ListEntriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -62,6 +62,13 @@ class RunServiceStub:
     """
     ListRuns: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ListRunsRequest, _run_service_pb2.ListRunsResponse]
     """Lists runs, newest first, a page at a time."""
+    ListEntries: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ListEntriesRequest, _run_service_pb2.ListEntriesResponse]
+    """Lists a run's log in offset order, a page at a time, with the assignments under which it was executed.
+
+    For people and tools who want to see what happened; a task's own replay comes through WorkerService.
+
+    Errors: RUN_NOT_FOUND.
+    """
     CancelRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.CancelRunRequest, _run_service_pb2.CancelRunResponse]
     """Asks a run to stop.
 
@@ -119,6 +126,13 @@ class RunServiceAsyncStub(RunServiceStub):
     """
     ListRuns: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ListRunsRequest, _run_service_pb2.ListRunsResponse]  # type: ignore[assignment]
     """Lists runs, newest first, a page at a time."""
+    ListEntries: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ListEntriesRequest, _run_service_pb2.ListEntriesResponse]  # type: ignore[assignment]
+    """Lists a run's log in offset order, a page at a time, with the assignments under which it was executed.
+
+    For people and tools who want to see what happened; a task's own replay comes through WorkerService.
+
+    Errors: RUN_NOT_FOUND.
+    """
     CancelRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.CancelRunRequest, _run_service_pb2.CancelRunResponse]  # type: ignore[assignment]
     """Asks a run to stop.
 
@@ -197,6 +211,19 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_run_service_pb2.ListRunsResponse, _abc.Awaitable[_run_service_pb2.ListRunsResponse]]:
         """Lists runs, newest first, a page at a time."""
+
+    @_abc_1.abstractmethod
+    def ListEntries(
+        self,
+        request: _run_service_pb2.ListEntriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_run_service_pb2.ListEntriesResponse, _abc.Awaitable[_run_service_pb2.ListEntriesResponse]]:
+        """Lists a run's log in offset order, a page at a time, with the assignments under which it was executed.
+
+        For people and tools who want to see what happened; a task's own replay comes through WorkerService.
+
+        Errors: RUN_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def CancelRun(

@@ -1,7 +1,7 @@
 """A managed run between its worker and its log: what is refused, what wakes it, when it is given up."""
 
 from collections.abc import Collection, Mapping
-from enum import Enum, auto
+from enum import Enum, IntEnum, auto
 from typing import NamedTuple
 
 from midstream_server.domain.run import EntryKind, State
@@ -44,6 +44,17 @@ def may_suspend(
 
 def timer_is_early(due_us: int, now_us: int) -> bool:
     return due_us > now_us
+
+
+class Ending(IntEnum):
+    """How an assignment ended. The numbers are those of `midstream.v1.Assignment.End`, and are stored."""
+
+    SUSPENDED = 1
+    FINISHED = 2
+    RELEASED = 3
+    DIED = 4
+    LEASE_LOST = 5
+    BLOCKED = 6
 
 
 class AfterDeath(Enum):

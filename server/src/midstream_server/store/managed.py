@@ -6,6 +6,7 @@ A run is named by its number. Calls with an epoch are refused as `Fenced` where 
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from midstream_server.domain.managed import Ending
 from midstream_server.domain.run import EntryKind, State
 from midstream_server.store.interface import HandlerFailure
 
@@ -116,6 +117,17 @@ class StoredEntry(NamedTuple):
     seq: int | None
 
 
+class Assignment(NamedTuple):
+    """The time in which one worker had a run. Microseconds; `ending` None: it still has."""
+
+    epoch: int
+    worker_id: str
+    code_version: str
+    assigned_us: int
+    ended_us: int | None
+    ending: Ending | None
+
+
 class LogPage(NamedTuple):
     """Some entries of a run's present generation, and what a follower must know of the run."""
 
@@ -203,7 +215,7 @@ class ManagedStore(Protocol):
         """Ends a run."""
         ...
 
-    async def block(self, run_no: int, epoch: int, code_version: str, outcome: bytes) -> Done | Fenced:
+    async def block(self, run_no: int, epoch: int, code_version: str, outcome: bytes, *, now_us: int) -> Done | Fenced:
         """Blocks a run until other code is there. `outcome` holds the failure that shows both sides."""
         ...
 
@@ -215,6 +227,14 @@ class ManagedStore(Protocol):
 
     async def restart(self, run_no: int, epoch: int, *, body: bytes, progress: Progress, now_us: int) -> Done | Fenced:
         """Begins a new generation with the encoded entry `body`."""
+        ...
+
+    async def assignments(self, run_no: int, *, limit: int) -> list[Assignment]:
+        """The newest assignments of a run, oldest first."""
+        ...
+
+    async def read_log(self, run_no: int, *, after_offset: int, max_entries: int, max_bytes: int) -> LogPage | None:
+        """Entries of all generations."""
         ...
 
     async def read_entries(self, run_no: int, *, after_offset: int, max_entries: int, max_bytes: int) -> LogPage | None:

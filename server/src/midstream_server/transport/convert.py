@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from midstream.v1 import run_pb2
+from midstream.v1 import assignment_pb2, run_pb2
 from midstream.v1.handler_failure_pb2 import HandlerFailure as HandlerFailureMessage
 from midstream_server.domain import errors
 from midstream_server.domain.limits import BATCH_RECORDS
 from midstream_server.domain.run import Run, State
 from midstream_server.operations.start_run import Spec
 from midstream_server.store import HandlerFailure
+from midstream_server.store.managed import Assignment
 from midstream_server.transport.drafts import Drafter, check_metadata
 
 _SHORT = 256
@@ -93,6 +94,19 @@ def outcome(message: run_pb2.Outcome, drafter: Drafter) -> tuple[State, bytes]:
             return State.CANCELLED, message.SerializeToString(deterministic=True)
         case _:
             raise errors.field_invalid("outcome", "is required: set one of result, failure and cancelled")
+
+
+def assignment(value: Assignment) -> assignment_pb2.Assignment:
+    message = assignment_pb2.Assignment(
+        epoch=value.epoch,
+        worker_id=value.worker_id,
+        code_version=value.code_version,
+        assign_time=timestamp(value.assigned_us),
+    )
+    if value.ended_us is not None and value.ending is not None:
+        message.end_time.CopyFrom(timestamp(value.ended_us))
+        message.end = value.ending.value  # type: ignore[assignment]  # the domain's numbers are the contract's
+    return message
 
 
 def run(value: Run, *, brief: bool = False) -> run_pb2.Run:

@@ -24,6 +24,11 @@ def entry(run_id: str, stored: StoredEntry) -> bytes:
     return place + body
 
 
+def repeated_entries(run_id: str, stored: Iterable[StoredEntry]) -> bytes:
+    """`repeated Entry entries = 1`."""
+    return b"".join(wire.delimited(b"\x0a", entry(run_id, each)) for each in stored)
+
+
 def work_entries(run_id: str, epoch: int, stored: Iterable[StoredEntry]) -> bytes:
     """A WorkResponse with an `entries` frame."""
     frame = wire.delimited(b"\x0a", run_id.encode()) + b"\x10" + wire.varint(epoch)

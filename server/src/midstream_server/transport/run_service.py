@@ -10,10 +10,12 @@ from midstream_server.domain.run import State
 from midstream_server.operations import Core
 from midstream_server.operations.end_run import cancel_run, finish_run
 from midstream_server.operations.find_runs import get_run, list_runs, watch_run
+from midstream_server.operations.list_entries import list_entries
 from midstream_server.operations.start_run import attach_run, start_run
 from midstream_server.transport import convert
 from midstream_server.transport.caller import current_caller
 from midstream_server.transport.drafts import Drafter
+from midstream_server.transport.entries import repeated_entries
 
 Context = Any
 
@@ -59,6 +61,19 @@ class RunServicer:
             page_token=request.page_token,
         )
         return pb.ListRunsResponse(runs=[convert.run(run, brief=True) for run in runs], next_page_token=next_page_token)
+
+    async def ListEntries(self, request: pb.ListEntriesRequest, context: Context) -> bytes:
+        entries, assignments, next_page_token = await list_entries(
+            self._core,
+            current_caller.get().namespace,
+            request.run_id,
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        rest = pb.ListEntriesResponse(
+            assignments=[convert.assignment(each) for each in assignments], next_page_token=next_page_token
+        )
+        return repeated_entries(request.run_id, entries) + rest.SerializeToString()
 
     async def CancelRun(self, request: pb.CancelRunRequest, context: Context) -> pb.CancelRunResponse:
         run = await cancel_run(self._core, current_caller.get().namespace, request.run_id)

@@ -151,7 +151,9 @@ class Work:
         followed = self._session.followed(run_id, epoch)
         if followed is not None:
             followed.ending = True
-            await self._core.managed.block(followed.run_no, epoch, self._session.tasks[followed.task], outcome)
+            await self._core.managed.block(
+                followed.run_no, epoch, self._session.tasks[followed.task], outcome, now_us=self._core.clock.now_us()
+            )
         self._session.let_go(Fenced(run_id, epoch))
 
     async def release(self, run_id: str, epoch: int, *, died: bool, crash_loop: bytes) -> None:

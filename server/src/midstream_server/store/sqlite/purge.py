@@ -21,7 +21,7 @@ def purge(tx: Transaction, *, now_us: int, limit: int) -> bool:
     if last is not None:
         tx.execute("DELETE FROM entries WHERE run = ? AND offset <= ?", (run_no, last))
         return True
-    for table in ("handler_failures", "streams", "timers"):
+    for table in ("handler_failures", "assignments", "operation_timers", "streams", "timers"):
         tx.execute(f"DELETE FROM {table} WHERE run = ?", (run_no,))
     tx.execute("DELETE FROM runs WHERE no = ?", (run_no,))
     return True

@@ -63,6 +63,18 @@ CREATE TABLE entries (
 CREATE UNIQUE INDEX entries_seq ON entries (run, stream, seq) WHERE stream IS NOT NULL;
 CREATE UNIQUE INDEX entries_key ON entries (run, stream, key) WHERE key IS NOT NULL;
 
+-- Under which epochs a managed run was executed; `ending` NULL: it still is.
+CREATE TABLE assignments (
+  run INTEGER NOT NULL,
+  epoch INTEGER NOT NULL,
+  worker_id TEXT NOT NULL,
+  code_version TEXT NOT NULL,
+  assigned_us INTEGER NOT NULL,
+  ended_us INTEGER,
+  ending INTEGER,
+  PRIMARY KEY (run, epoch)
+) STRICT, WITHOUT ROWID;
+
 -- `no` is the entries' `stream`. The cursor is the last consumed seq; `cursor_bytes` its bytes_through. `listening`: a
 -- record wakes the suspended run. `replay_cursor`: the cursor with which the present generation began.
 CREATE TABLE streams (

@@ -64,6 +64,11 @@ def _claim(tx: Transaction, seats: Seats, seat: Seat, run_no: int, *, now_us: in
         (int(State.RUNNING), started, seat.worker_no, run_no),
     ).fetchall()[0]
     run_id, task, epoch, generation, checkpoint = row
+    tx.execute(
+        "INSERT INTO assignments (run, epoch, worker_id, code_version, assigned_us) "
+        "SELECT ?, ?, id, ?, ? FROM workers WHERE no = ?",
+        (run_no, epoch, seat.code_version, now_us, seat.worker_no),
+    )
     last_offset: int = tx.execute("SELECT max(offset) FROM entries WHERE run = ?", (run_no,)).get
     claimed = Claimed(run_no, run_id, task, epoch, generation, last_offset, checkpoint)
     tx.on_commit.append(lambda: seats.fill(seat, claimed))

@@ -4,13 +4,14 @@ import json
 from typing import Any
 
 from midstream_server.domain.limits import Periods
-from midstream_server.domain.managed import AfterDeath, Deaths, end_state, one_more_death
+from midstream_server.domain.managed import AfterDeath, Deaths, Ending, end_state, one_more_death
 from midstream_server.domain.run import EntryKind, State
 from midstream_server.store.interface import Change
 from midstream_server.store.managed import Done, Fenced, Progress, Seats
 from midstream_server.store.sqlite.append_fact import append_fact
 from midstream_server.store.sqlite.find import last_entry
 from midstream_server.store.sqlite.group_commit import Transaction
+from midstream_server.store.sqlite.managed.assignment import end_assignment
 from midstream_server.store.sqlite.managed.claim import make_runnable
 from midstream_server.store.sqlite.managed.journal import is_fenced, note
 from midstream_server.store.sqlite.runs import end
@@ -30,6 +31,7 @@ def finish_managed(
     if is_fenced(tx, run_no, epoch):
         return Fenced()
     note(tx, run_no, progress, now_us=now_us)
+    end_assignment(tx, run_no, Ending.FINISHED, now_us=now_us)
     final = end_state(state, deadline_passed=deadline_passed(tx, run_no, now_us=now_us))
     end(tx, run_no, final, outcome, periods=periods, now_us=now_us)
     return Done(final)
@@ -40,9 +42,10 @@ def deadline_passed(tx: Transaction, run_no: int, *, now_us: int) -> bool:
     return deadline_us is not None and deadline_us <= now_us
 
 
-def block(tx: Transaction, run_no: int, epoch: int, code_version: str, outcome: bytes) -> Done | Fenced:
+def block(tx: Transaction, run_no: int, epoch: int, code_version: str, outcome: bytes, *, now_us: int) -> Done | Fenced:
     if is_fenced(tx, run_no, epoch):
         return Fenced()
+    end_assignment(tx, run_no, Ending.BLOCKED, now_us=now_us)
     _block(tx, run_no, code_version, outcome)
     return Done(State.BLOCKED)
 
@@ -60,6 +63,7 @@ def release(
 ) -> Done | Fenced:
     if is_fenced(tx, run_no, epoch):
         return Fenced()
+    end_assignment(tx, run_no, Ending.DIED if died else Ending.RELEASED, now_us=now_us)
     if died and count_death(tx, run_no) is AfterDeath.BLOCK:
         _block(tx, run_no, code_version, crash_loop)
         return Done(State.BLOCKED)

@@ -3,9 +3,11 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from midstream_server.domain.managed import Ending
 from midstream_server.domain.run import State
 from midstream_server.store.managed import Opened, Seats
 from midstream_server.store.sqlite.group_commit import Transaction
+from midstream_server.store.sqlite.managed.assignment import end_assignment
 from midstream_server.store.sqlite.managed.claim import make_runnable
 
 
@@ -29,6 +31,7 @@ def open_worker(
     still = {run_id: run_no for run_no, run_id, epoch in had if (run_id, epoch) in held}
     for run_no, run_id, _ in had:
         if run_id not in still:
+            end_assignment(tx, run_no, Ending.LEASE_LOST, now_us=now_us)
             make_runnable(tx, seats, run_no, now_us=now_us)
     for task, code_version in tasks.items():
         blocked: list[Any] = tx.execute(
@@ -58,6 +61,7 @@ def end_lease(tx: Transaction, seats: Seats, worker_no: int, *, now_us: int) -> 
     runs: list[Any] = tx.execute("SELECT no, id FROM runs WHERE worker = ?", (worker_no,)).fetchall()
     tx.execute("DELETE FROM workers WHERE no = ?", (worker_no,))
     for run_no, _ in runs:
+        end_assignment(tx, run_no, Ending.LEASE_LOST, now_us=now_us)
         make_runnable(tx, seats, run_no, now_us=now_us)
     return runs
 

@@ -5,14 +5,21 @@ from typing import Any
 
 import apsw
 
+from midstream_server.domain.managed import Ending
 from midstream_server.domain.run import EntryKind, State
-from midstream_server.store.managed import LogPage, StoredEntry
+from midstream_server.store.managed import Assignment, LogPage, StoredEntry
 
 Execute = Callable[..., apsw.Cursor]
 
 
 def read_entries(
-    execute: Execute, run_no: int, *, after_offset: int, max_entries: int, max_bytes: int
+    execute: Execute,
+    run_no: int,
+    *,
+    after_offset: int,
+    max_entries: int,
+    max_bytes: int,
+    all_generations: bool = False,
 ) -> LogPage | None:
     run: Any = execute(
         "SELECT task, state, epoch, generation, generation_offset, "
@@ -22,6 +29,8 @@ def read_entries(
     if run is None:
         return None
     task, state, epoch, generation, generation_offset, last_offset = run
+    if all_generations:
+        generation_offset = 0
     entries: list[StoredEntry] = []
     size = 0
     rows: Any = (
@@ -40,3 +49,16 @@ def read_entries(
             break
         entries.append(StoredEntry(offset, EntryKind(kind), at_us, body, stream_id, seq))
     return LogPage(entries, task, State(state), epoch, generation, last_offset)
+
+
+def assignments(execute: Execute, run_no: int, *, limit: int) -> list[Assignment]:
+    """The newest ones, oldest first."""
+    rows: list[Any] = execute(
+        "SELECT epoch, worker_id, code_version, assigned_us, ended_us, ending FROM assignments WHERE run = ? "
+        "ORDER BY epoch DESC LIMIT ?",
+        (run_no, limit),
+    ).fetchall()
+    return [
+        Assignment(epoch, worker_id, version, assigned_us, ended_us, None if ending is None else Ending(ending))
+        for epoch, worker_id, version, assigned_us, ended_us, ending in reversed(rows)
+    ]

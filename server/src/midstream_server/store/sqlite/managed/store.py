@@ -8,6 +8,7 @@ from midstream_server.domain.limits import Periods
 from midstream_server.domain.run import EntryKind, State
 from midstream_server.store.managed import (
     Appended,
+    Assignment,
     Done,
     Early,
     Fenced,
@@ -118,8 +119,8 @@ class SqliteManagedStore:
             )
         )
 
-    async def block(self, run_no: int, epoch: int, code_version: str, outcome: bytes) -> Done | Fenced:
-        return await self._group.submit(lambda tx: end.block(tx, run_no, epoch, code_version, outcome))
+    async def block(self, run_no: int, epoch: int, code_version: str, outcome: bytes, *, now_us: int) -> Done | Fenced:
+        return await self._group.submit(lambda tx: end.block(tx, run_no, epoch, code_version, outcome, now_us=now_us))
 
     async def release(
         self, run_no: int, epoch: int, code_version: str, *, died: bool, crash_loop: bytes, now_us: int
@@ -134,6 +135,19 @@ class SqliteManagedStore:
     async def restart(self, run_no: int, epoch: int, *, body: bytes, progress: Progress, now_us: int) -> Done | Fenced:
         return await self._group.submit(
             lambda tx: end.restart(tx, run_no, epoch, body=body, progress=progress, now_us=now_us)
+        )
+
+    async def assignments(self, run_no: int, *, limit: int) -> list[Assignment]:
+        return log.assignments(self._read, run_no, limit=limit)
+
+    async def read_log(self, run_no: int, *, after_offset: int, max_entries: int, max_bytes: int) -> LogPage | None:
+        return log.read_entries(
+            self._read,
+            run_no,
+            after_offset=after_offset,
+            max_entries=max_entries,
+            max_bytes=max_bytes,
+            all_generations=True,
         )
 
     async def read_entries(self, run_no: int, *, after_offset: int, max_entries: int, max_bytes: int) -> LogPage | None:

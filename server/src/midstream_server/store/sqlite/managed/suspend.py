@@ -2,12 +2,13 @@
 
 from collections.abc import Collection, Mapping
 
-from midstream_server.domain.managed import Unapplied, may_suspend
+from midstream_server.domain.managed import Ending, Unapplied, may_suspend
 from midstream_server.domain.run import EntryKind, State
 from midstream_server.store.interface import Change
 from midstream_server.store.managed import Fenced, Progress, Refused, Suspended
 from midstream_server.store.sqlite.find import last_entry
 from midstream_server.store.sqlite.group_commit import Transaction
+from midstream_server.store.sqlite.managed.assignment import end_assignment
 from midstream_server.store.sqlite.managed.journal import is_fenced, note
 
 
@@ -40,6 +41,7 @@ def suspend(
         tx.execute(
             "INSERT INTO operation_timers (run, operation, due_us) VALUES (?, ?, ?)", (run_no, operation, due_us)
         )
+    end_assignment(tx, run_no, Ending.SUSPENDED, now_us=now_us)
     tx.changes.add(Change(run_no, None))
     return Suspended()
 
