@@ -92,7 +92,7 @@ _NEEDS_GRPC: Final = {
     "connect": "midstream.client",
     "send": "midstream.blocking",
 }
-"""Imported when first asked for: a worker forks the process that imported the tasks, which is safe without gRPC only."""
+"""Imported when first asked for: a worker forks the process that imported the tasks: safe only without gRPC."""
 
 
 def __getattr__(name: str) -> Any:
