@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -78,19 +79,23 @@ class Entry(_message.Message):
 
         OPERATION_FIELD_NUMBER: _builtins.int
         EPOCH_FIELD_NUMBER: _builtins.int
+        NAME_FIELD_NUMBER: _builtins.int
         operation: _builtins.int
         """The operation's number."""
         epoch: _builtins.int
         """The epoch of the worker that runs it. A replay under another epoch finds the step interrupted."""
+        name: _builtins.str
+        """The step's name, for a person to read; the operations hash is what replay compares."""
         def __init__(
             self,
             *,
             operation: _builtins.int = ...,
             epoch: _builtins.int = ...,
+            name: _builtins.str = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "operation", b"operation"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "name", b"name", "operation", b"operation"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -104,10 +109,14 @@ class Entry(_message.Message):
         ATTEMPT_FIELD_NUMBER: _builtins.int
         VALUE_FIELD_NUMBER: _builtins.int
         FAILURE_FIELD_NUMBER: _builtins.int
+        NAME_FIELD_NUMBER: _builtins.int
+        DURATION_FIELD_NUMBER: _builtins.int
         operation: _builtins.int
         """The operation's number."""
         attempt: _builtins.int
         """From 1."""
+        name: _builtins.str
+        """The step's name, for a person to read; the operations hash is what replay compares."""
         @_builtins.property
         def value(self) -> _record_pb2.Payload:
             """What the step returned."""
@@ -116,6 +125,10 @@ class Entry(_message.Message):
         def failure(self) -> _run_pb2.Failure:
             """What the step raised."""
 
+        @_builtins.property
+        def duration(self) -> _duration_pb2.Duration:
+            """How long the attempt took by the worker's clock, for a person to read. Unset: not measured."""
+
         def __init__(
             self,
             *,
@@ -123,10 +136,12 @@ class Entry(_message.Message):
             attempt: _builtins.int = ...,
             value: _record_pb2.Payload | None = ...,
             failure: _run_pb2.Failure | None = ...,
+            name: _builtins.str = ...,
+            duration: _duration_pb2.Duration | None = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "result", b"result", "value", b"value"]  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "failure", b"failure", "result", b"result", "value", b"value"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "failure", b"failure", "operation", b"operation", "result", b"result", "value", b"value"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "duration", b"duration", "failure", b"failure", "name", b"name", "operation", b"operation", "result", b"result", "value", b"value"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["value", "failure"]  # noqa: Y015
         _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
