@@ -43,11 +43,6 @@ class Context:
         """How often the run was restarted with `restart_with`."""
         return self._execution.generation
 
-    @property
-    def metadata(self) -> Mapping[str, str]:
-        """What the run was started with."""
-        return self._execution.metadata
-
     def now(self) -> datetime:
         """The time of the entry being applied, by the server's clock: it stands still between two awaits."""
         return to_datetime(self._execution.now_us)
@@ -55,7 +50,7 @@ class Context:
     @cached_property
     def random(self) -> Random:
         """Seeded by the log."""
-        return Random(self._seed + self.generation.to_bytes(8))
+        return Random(self._seed)
 
     def uuid(self) -> uuid.UUID:
         """A random UUID, from `random`."""

@@ -46,7 +46,6 @@ class Execution:
         self.task = task
         self.run_id = run_id
         self.generation = generation
-        self.metadata: Mapping[str, str] = {}
         self.applied_offset = 0
         self.replay_through = 0
         self.ended = False
@@ -192,7 +191,6 @@ class Execution:
         """False for an entry of an earlier generation, from which only records are kept."""
         fact = entry.WhichOneof("fact")
         if fact == "created":
-            self.metadata = dict(entry.created.spec.metadata)
             if entry.created.spec.HasField("payload"):
                 self._payload = entry.created.spec.payload
         elif fact == "started":
@@ -247,6 +245,8 @@ class Execution:
         elif fact == "restarted":
             if entry.restarted.generation == self.generation:
                 self._payload = entry.restarted.payload
+                # A later generation's log begins here: the seed must come from what is in it.
+                self._seed = f"{self.run_id}:{self.generation}:{self.now_us}".encode()
                 self._carry_over(entry.checkpoint)
                 self._begin(entry.offset)
             else:

@@ -54,7 +54,11 @@ class ManagedReceiver:
         return inbox
 
     def put(self, record: record_pb2.Record) -> None:
-        self.inbox(record.stream_id).buffer.put((Record.from_proto(record),))
+        buffer = self.inbox(record.stream_id).buffer
+        if not buffer.received_seq:
+            # Where a generation's first record is not the stream's, what lies before it was consumed by earlier ones.
+            buffer.start_behind(record.seq - 1)
+        buffer.put((Record.from_proto(record),))
 
     def hand_out(self) -> bool:
         """Hands out the oldest record that anyone asked for, of all streams. False: there is none."""

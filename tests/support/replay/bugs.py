@@ -1,0 +1,110 @@
+"""Bugs that the fuzz must find, one at a time. Each leaves out one rule of DESIGN."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from midstream.runtime.execution import Execution
+from midstream.runtime.times import to_timestamp
+from midstream.task import Task
+from midstream.v1.entry_pb2 import Checkpoint, Entry
+from support.replay.model import Omissions
+
+
+class TwoInOneDrain(Execution):
+    """Of two entries that are there already, the second is applied before the first one's turn is dry."""
+
+    def __init__(self, task: Task[Any, Any], *, run_id: str, generation: int, host: Any) -> None:
+        super().__init__(task, run_id=run_id, generation=generation)
+        self._host = host
+
+    def _turn(self, entry: Entry) -> None:
+        if (
+            self._host.more_entries
+            and self._host.caught_up
+            and entry.HasField("record")
+            and self._main is not None
+            and not self._main.done()
+        ):
+            self._apply_fact(entry)
+            return
+        super()._turn(entry)
+
+
+class LocalClock(Execution):
+    """Live code sees the worker's own time, not the entry's."""
+
+    def __init__(self, task: Task[Any, Any], *, run_id: str, generation: int, host: Any) -> None:
+        super().__init__(task, run_id=run_id, generation=generation)
+        self._host = host
+
+    def apply(self, entry: Entry) -> None:
+        live = Entry()
+        live.CopyFrom(entry)
+        if entry.offset > self._host._last_offset:
+            live.append_time.CopyFrom(to_timestamp(self._host.now_us + 7))
+        super().apply(live)
+
+
+class ConsumesAtPush(Execution):
+    """A record counts as consumed as soon as it has arrived."""
+
+    def __init__(self, task: Task[Any, Any], *, run_id: str, generation: int, host: Any) -> None:
+        super().__init__(task, run_id=run_id, generation=generation)
+
+    def checkpoint(self) -> Checkpoint:
+        checkpoint = super().checkpoint()
+        del checkpoint.consumed[:]
+        for inbox in self._receiver.inboxes:
+            checkpoint.consumed.add(stream_id=inbox.stream_id, cursor=inbox.buffer.received_seq)
+        return checkpoint
+
+
+class RawValues(Execution):
+    """Live code gets what the step returned, not what is left of it after its serial form."""
+
+    def __init__(self, task: Task[Any, Any], *, run_id: str, generation: int, host: Any) -> None:
+        super().__init__(task, run_id=run_id, generation=generation)
+        self._host = host
+
+    def apply(self, entry: Entry) -> None:
+        step = self.steps.get(entry.step_ended.operation) if entry.HasField("step_ended") else None
+        raw = self._host._world.raw
+        if step is not None and step.key in raw and entry.offset > self._host._last_offset:
+            step.codec = _Raw(raw[step.key])
+        super().apply(entry)
+
+
+class _Raw:
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def encode(self, value: Any) -> Any:
+        raise NotImplementedError
+
+    def decode(self, payload: Any) -> Any:
+        return self._value
+
+
+def plain_execution(task: Task[Any, Any], *, run_id: str, generation: int, host: Any) -> Execution:
+    return Execution(task, run_id=run_id, generation=generation)
+
+
+@dataclass(frozen=True)
+class Bug:
+    """What is wrong: with the engine, or with the server."""
+
+    make_execution: Callable[..., Execution] = plain_execution
+    omissions: Omissions = field(default_factory=Omissions)
+
+
+NO_BUG = Bug()
+PLANTED = {
+    "two entries in one drain": Bug(make_execution=TwoInOneDrain),
+    "a local clock": Bug(make_execution=LocalClock),
+    "consumption at push": Bug(make_execution=ConsumesAtPush),
+    "raw values": Bug(make_execution=RawValues),
+    "no epoch check": Bug(omissions=Omissions(epoch_check=True)),
+    "no suspend check": Bug(omissions=Omissions(suspend_check=True)),
+    "due timers not first": Bug(omissions=Omissions(due_timers_first=True)),
+}

@@ -1,0 +1,115 @@
+"""The verdict on a run that has ended: a plain fold of its final log, compared with all that its lives have done."""
+
+from collections import Counter
+from typing import Any
+
+from midstream.runtime.execution import Execution
+from midstream.task import Task
+from midstream.v1.entry_pb2 import Entry
+from midstream.v1.run_pb2 import Run
+from support.replay.model import RUN_ID, ModelServer
+from support.replay.shapes import CHAT, LATE, STOP
+from support.replay.world import Life, World
+
+Sent = dict[str, tuple[str, int, int]]
+
+
+def check(task: Task[Any, Any], world: World, server: ModelServer, sent: Sent) -> int:
+    """Raises AssertionError, or Diverged. Returns how many things were compared."""
+    log = [Entry.FromString(entry.SerializeToString()) for entry in server.entries]
+    checks = _log_is_well_formed(log)
+    folds = _fold(task, world, server, log)
+    checks += _same_result(folds, world, server)
+    checks += _lives_are_beginnings(folds, world)
+    checks += _records_are_used_once(folds, server, sent)
+    for key in world.at_most_once:
+        assert world.ran[key] <= 1, f"{key} ran {world.ran[key]} times"
+        checks += 1
+    for _, execution in folds:
+        execution.abandon()
+    return checks + world.entries_applied
+
+
+def _log_is_well_formed(log: list[Entry]) -> int:
+    times = [(entry.append_time.seconds, entry.append_time.nanos) for entry in log]
+    assert times == sorted(times), "time goes backwards along the log"
+    assert [entry.offset for entry in log] == list(range(1, len(log) + 1))
+    for kind in ("created", "started", "cancel_requested", "ended"):
+        assert sum(entry.HasField(kind) for entry in log) <= 1, f"two {kind} entries"  # type: ignore[arg-type]
+    return len(log)
+
+
+def _fold(task: Task[Any, Any], world: World, server: ModelServer, log: list[Entry]) -> list[tuple[Life, Execution]]:
+    """Each generation anew, in one go, from the whole log."""
+    folds = []
+    for generation in range(server.generation + 1):
+        life = Life(generation)
+        with world.living(life):
+            execution = Execution(task, run_id=RUN_ID, generation=generation)
+            for entry in log:
+                if not execution.ended and not entry.HasField("ended"):
+                    execution.apply(entry)
+        folds.append((life, execution))
+    return folds
+
+
+def _same_result(folds: list[tuple[Life, Execution]], world: World, server: ModelServer) -> int:
+    _, execution = folds[-1]
+    if not server.finished_at:
+        assert server.state in (Run.STATE_CANCELLED, Run.STATE_EXPIRED), "ended without a worker's word"
+        return 1
+    assert execution.ended, "the fold does not end where the worker did"
+    assert execution.applied_offset == server.finished_at, "the worker ended at another offset"
+    told = world.finishes[-1]
+    assert told is not None
+    outcome = execution.outcome
+    assert outcome is not None
+    if outcome.WhichOneof("outcome") == "failure":
+        raise AssertionError(f"the task failed: {outcome.failure.stack}")
+    for each in world.finishes:
+        assert each == outcome, f"the fold came to {outcome}, a worker to {each}"
+    return 3
+
+
+def _lives_are_beginnings(folds: list[tuple[Life, Execution]], world: World) -> int:
+    """Every life saw what the fold saw, in the same order, as far as it came."""
+    for life in world.lives:
+        whole = folds[life.generation][0].seen if life.generation < len(folds) else None
+        assert whole is not None, "a life of a generation that the log does not know"
+        assert life.seen == whole[: len(life.seen)], (
+            f"a life saw {_first_difference(life.seen, whole)} in generation {life.generation}"
+        )
+    return sum(len(life.seen) for life in world.lives)
+
+
+def _first_difference(seen: list[Any], whole: list[Any]) -> str:
+    for index, (one, other) in enumerate(zip(seen, whole, strict=False)):
+        if one != other:
+            return f"{one} as number {index}, the fold {other}"
+    return f"{seen[len(whole) :]} behind the fold's end"
+
+
+def _records_are_used_once(folds: list[tuple[Life, Execution]], server: ModelServer, sent: Sent) -> int:
+    """In order, none twice; what is not used counts as unconsumed."""
+    order: dict[str, list[int]] = {}
+    twice: Counter[tuple[str, int]] = Counter()
+    for life, _ in folds:
+        for what in life.seen:
+            if what[0] in ("took", "heard"):
+                order.setdefault(what[1], []).append(what[2])
+                twice[what[1], what[2]] += 1
+    assert all(count == 1 for count in twice.values()), f"used twice: {[use for use, n in twice.items() if n > 1]}"
+    for stream_id in {stream_id for stream_id, _, _ in sent.values()}:
+        accepted = [number for stream, number, _ in sent.values() if stream == stream_id]
+        used = order.get(stream_id, [])
+        if stream_id in (CHAT, STOP, LATE):
+            assert used == accepted[: len(used)], f"{stream_id}: used {used} of {accepted}"
+        assert sorted(used) == accepted[: len(used)], f"{stream_id}: used {used} of {accepted}"
+        if server.finished_at:
+            told = server.cursors.get(stream_id, 0)
+            assert told == len(used), f"{stream_id}: {len(used)} records used, the server was told {told}"
+    heard = order.get(CHAT, [])
+    failed = {(CHAT, heard.index(number) + 1) for number in heard if number % 7 == 0}
+    if server.finished_at:
+        assert {(stream_id, seq) for stream_id, seq, _ in server.failures} == failed, "handler failures got lost"
+    return len(sent)
