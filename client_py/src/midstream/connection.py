@@ -70,6 +70,12 @@ class Connection:
             self._runs = RunServiceStub(self._opened())
         return self._runs
 
+    @property
+    def channel(self) -> grpc.aio.Channel:
+        """For calls whose messages the caller serialises itself."""
+        self.check_usable()
+        return self._opened()
+
     async def unary(self, method: UnaryCall[Q, R], request: Q, *, timeout_us: int | None = None) -> R:
         """Calls, and calls again while that may help, for `timeout_us` microseconds (unset: the retry timeout) in all.
 

@@ -15,6 +15,7 @@ from midstream.cli.options import Options, common_options
 from midstream.cli.records import peek, tail
 from midstream.cli.runs import runs
 from midstream.cli.send import send
+from midstream.cli.worker import worker
 
 
 class InOrder(click.Group):
@@ -38,6 +39,7 @@ def cli() -> None:
       midstream send RUN notes "ready when you are" --text
       midstream tail RUN
       midstream cancel RUN
+      midstream worker MODULE
 
     \b
     The server:
@@ -54,7 +56,7 @@ def cli() -> None:
     """
 
 
-for _command in (runs, send, peek, tail, cancel):
+for _command in (runs, send, peek, tail, cancel, worker):
     cli.add_command(_command)
 
 

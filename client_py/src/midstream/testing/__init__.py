@@ -1,5 +1,6 @@
-"""For tests of programs that use Midstream: a server in the test's own process, and a clock that the test moves."""
+"""For tests of programs that use Midstream: a server and a worker in the test's own process, and a clock to move."""
 
 from midstream.testing.local_server import LocalServer, local_server
+from midstream.worker.in_process import in_process_worker
 
-__all__ = ["LocalServer", "local_server"]
+__all__ = ["LocalServer", "in_process_worker", "local_server"]

@@ -1,0 +1,20 @@
+"""A child that is a fresh Python: `python -m midstream.worker.spawned FD SETTINGS`."""
+
+import socket
+import sys
+from typing import NoReturn
+
+from midstream.worker import child, tasks
+from midstream.worker.template import prepare_process
+from midstream.worker.template_settings import TemplateSettings
+
+
+def main() -> NoReturn:
+    stream = socket.socket(fileno=int(sys.argv[1]))
+    settings = TemplateSettings.from_json(sys.argv[2])
+    prepare_process(settings)
+    child.run(stream, tasks.load(settings.modules), settings)
+
+
+if __name__ == "__main__":
+    main()
