@@ -32,6 +32,10 @@ test: check test-oldest $(READY) ## run every check and every test
 test-fast: $(READY) ## run the tests that take no more than a few seconds
 	@$(BIN)/python -m pytest -m "not slow"
 
+.PHONY: fuzz
+fuzz: $(READY) ## kill, suspend and replay thousands of random tasks, and compare; TRIALS=... for more
+	@PYTHONPATH=tests $(BIN)/python -m support.replay $(or $(TRIALS),5000)
+
 .PHONY: test-oldest
 test-oldest: $(OLDEST_READY) ## run a round trip on the oldest versions that the packages allow
 	@echo "Testing on the oldest versions of the dependencies"

@@ -182,6 +182,9 @@ class ModelServer:
             if connection.epoch == body.epoch:
                 connection.following = False
             return
+        if body.checkpoint.applied_offset < self._generation_offset:
+            self.counts["of an earlier generation"] += 1  # said again after a reconnect; the new one is on its way
+            return
         # Whatever becomes of the request: what the task has consumed, it has consumed.
         self._note(body.checkpoint)
         getattr(self, f"_on_{kind}")(connection, body)

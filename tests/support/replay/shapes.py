@@ -33,6 +33,7 @@ class Body:
         self.timeout = timeout
         self.heard: list[int] = []
         self.hearing = asyncio.Event()
+        self.generating: asyncio.Future[Any] | None = None
         self.see = world.life.see
 
     async def step(self, name: str, value: Any, **options: Any) -> Any:
@@ -309,13 +310,9 @@ async def cleaning_up(body: Body) -> Any:
 
 async def stopped_step(body: Body) -> Any:
     """The "stop generating" button: a handler cancels the running step."""
-    generating = asyncio.ensure_future(body.step("generate", "text"))
-    subscription = stop.on(lambda _: generating.cancel())
-    try:
-        await asyncio.wait([generating])
-        return "stopped" if generating.cancelled() else generating.result()
-    finally:
-        subscription.off()
+    generating = body.generating = asyncio.ensure_future(body.step("generate", "text"))
+    await asyncio.wait([generating])
+    return "stopped" if generating.cancelled() else generating.result()
 
 
 async def background(body: Body) -> Any:
@@ -358,6 +355,8 @@ def random_task(seed: int, world: World) -> Task[Any, Any]:
 
         async def on_stop(value: Any) -> None:
             body.see("heard", STOP, value["i"])
+            if body.generating is not None:
+                body.generating.cancel()
             body.see("audit", await body.step("audit", {"i": value["i"]}))
 
         chat.on(on_chat)

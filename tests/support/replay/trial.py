@@ -148,7 +148,11 @@ class _Schedule:
             while worker.connection.inbox and worker.host and not worker.host.caught_up and self.rng.random() < 0.9:
                 self.read(worker)
         elif chance < 0.75 and worker.host is not None and worker.host.outbox:
+            before = (len(self.server.entries), self.server.state)
             self.server.write(worker.connection, worker.host.outbox.popleft())
+            if worker.host.epoch != self.server.epoch:
+                after = (len(self.server.entries), self.server.state)
+                assert after == before, "the word of an old epoch counted"
         elif worker.host is not None:
             worker.host.move()
         elif chance > 0.95:
