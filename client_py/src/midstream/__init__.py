@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any, Final
 
+from midstream.assignment import Assignment, AssignmentEnd
+from midstream.entry import Entry
 from midstream.errors import (
     Fenced,
     MidstreamError,
@@ -41,10 +43,13 @@ if TYPE_CHECKING:
     from midstream.client import Client, connect
 
 __all__ = [
+    "Assignment",
+    "AssignmentEnd",
     "AttachedRun",
     "Client",
     "Context",
     "Diverged",
+    "Entry",
     "Failure",
     "Fenced",
     "HandlerFailure",

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import grpc
 
 from midstream import ambient, durations, url
+from midstream.assignment import Assignment
 from midstream.backoff import Backoff
 from midstream.connection import Connection
 from midstream.durations import Duration
+from midstream.entry import Entry
 from midstream.errors import PayloadError, from_call
 from midstream.models import Receipt, Record, Run, RunState, SendResult
 from midstream.new_run import new_run_id, run_spec, start_run_request
@@ -26,6 +28,7 @@ _DRAIN_US: Final = 5_000_000
 _YIELD_EVERY: Final = 500
 _RUNS_PER_PAGE: Final = 200
 _RECORDS_PER_PAGE: Final = 1_000
+_ENTRIES_PER_PAGE: Final = 1_000
 
 
 def connect(url: str | None = None, *, retry_timeout: Duration | None = "60s") -> "Client":
@@ -139,6 +142,23 @@ class Client:
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
+
+    async def list_entries(self, run_id: str) -> AsyncGenerator[Entry, None]:
+        """The run's log in offset order: everything that ever happened to it, up to now."""
+        request = run_service_pb2.ListEntriesRequest(run_id=run_id, page_size=_ENTRIES_PER_PAGE)
+        while True:
+            page = await self._connection.unary(self._connection.runs.ListEntries, request)
+            for entry in page.entries:
+                yield Entry.from_proto(entry)
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def list_assignments(self, run_id: str) -> list[Assignment]:
+        """Which workers had the run, and when: oldest first, at most the newest 1,000. Of an attached run: none."""
+        request = run_service_pb2.ListEntriesRequest(run_id=run_id, page_size=1)
+        page = await self._connection.unary(self._connection.runs.ListEntries, request)
+        return [Assignment.from_proto(assignment) for assignment in page.assignments]
 
     async def watch_run(self, run_id: str) -> AsyncGenerator[Run, None]:
         """The run as it stands, and again whenever it has changed, until it has ended."""

@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, Final, Self
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from midstream.codec import ANY
 from midstream.errors import MidstreamError, from_status
+from midstream.timestamps import to_datetime
 from midstream.v1 import handler_failure_pb2, record_pb2, run_pb2, stream_service_pb2
 
 
@@ -40,7 +39,6 @@ class RunState(StrEnum):
         return self in _FINAL
 
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FINAL: Final = frozenset({RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED, RunState.EXPIRED})
 
 
@@ -81,7 +79,7 @@ class Record:
             offset=record.offset,
             payload=record.payload,
             sender=Sender(record_pb2.Sender.Kind.Name(sender.kind).removeprefix("KIND_"), sender.subject),
-            accept_time=_time(record.accept_time),
+            accept_time=to_datetime(record.accept_time),
             key=record.idempotency_key,
             metadata=dict(record.metadata),
         )
@@ -98,8 +96,7 @@ class Receipt:
 
     @classmethod
     def from_proto(cls, accepted: stream_service_pb2.Accepted) -> Self:
-        time = accepted.accept_time
-        accept_time = _cached_time(time.seconds, time.nanos)
+        accept_time = to_datetime(accepted.accept_time)
         return cls(accepted.seq, accepted.offset, accept_time, accepted.deduplicated)
 
 
@@ -176,7 +173,7 @@ class HandlerFailure:
             failure.handler,
             failure.error_type,
             failure.message,
-            _time(failure.record_time),
+            to_datetime(failure.record_time),
         )
 
 
@@ -225,12 +222,12 @@ class Run:
             kind=RunKind(run_pb2.Run.Kind.Name(run.kind).removeprefix("KIND_")),
             state=RunState(run_pb2.Run.State.Name(run.state).removeprefix("STATE_")),
             failure=Failure.from_proto(run.failure) if run.HasField("failure") else None,
-            create_time=_time(run.create_time),
-            start_time=_time(run.start_time) if run.HasField("start_time") else None,
-            finish_time=_time(run.finish_time) if run.HasField("finish_time") else None,
-            deadline=_time(run.deadline) if run.HasField("deadline") else None,
-            cancel_time=_time(run.cancel_time) if run.HasField("cancel_time") else None,
-            delete_time=_time(run.delete_time) if run.HasField("delete_time") else None,
+            create_time=to_datetime(run.create_time),
+            start_time=to_datetime(run.start_time) if run.HasField("start_time") else None,
+            finish_time=to_datetime(run.finish_time) if run.HasField("finish_time") else None,
+            deadline=to_datetime(run.deadline) if run.HasField("deadline") else None,
+            cancel_time=to_datetime(run.cancel_time) if run.HasField("cancel_time") else None,
+            delete_time=to_datetime(run.delete_time) if run.HasField("delete_time") else None,
             last_offset=run.last_offset,
             streams=tuple(StreamStatus.from_proto(stream) for stream in run.streams),
             handler_failure_count=run.handler_failure_count,
@@ -239,12 +236,3 @@ class Run:
             payload_proto=run.payload if run.HasField("payload") else None,
             result_proto=run.result if run.HasField("result") else None,
         )
-
-
-def _time(timestamp: Timestamp) -> datetime:
-    return _cached_time(timestamp.seconds, timestamp.nanos)
-
-
-@lru_cache(maxsize=256)  # The records of one commit share their time.
-def _cached_time(seconds: int, nanos: int) -> datetime:
-    return _EPOCH + timedelta(seconds=seconds, microseconds=nanos // 1_000)

@@ -64,6 +64,11 @@ def state(name: str) -> Text:
     return Text(name, style=STATE_STYLES.get(name, ""))
 
 
+def styled(text: str, style: str) -> Text:
+    """Text in a style of rich's; as it is for an empty one."""
+    return Text(text, style=style)
+
+
 def dim(text: str) -> Text:
     """What matters less."""
     return Text(text, style="dim")

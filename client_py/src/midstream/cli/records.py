@@ -104,6 +104,4 @@ def _heading(record: Record) -> Text:
 
 
 def _origin(record: Record) -> str:
-    sender = record.sender.kind.lower().replace("_", " ")
-    name = f" {text.printable(record.sender.subject)}" if record.sender.subject else ""
-    return f"{text.time(record.accept_time)}  from {sender}{name}"
+    return f"{text.time(record.accept_time)}  from {text.sender(record.sender)}"

@@ -2,14 +2,18 @@
 
 from datetime import datetime
 
-from midstream import Run
+from midstream import Run, RunState
 from midstream.cli import output, text
+from midstream.cli.blocked import ways_on
+from midstream.cli.history import History
+from midstream.cli.timeline import timeline
+from midstream.cli.timeline_page import print_timeline
 
 _LABEL_WIDTH = 12
 
 
-def print_run(run: Run) -> None:
-    """Prints everything that is known of a run, the result last."""
+def print_run(run: Run, history: History | None = None, *, whole: bool = False) -> None:
+    """Prints everything that is known of a run, the result last. `whole`: also the older lines of a long history."""
     output.line(output.bold(text.printable(run.id)), "  ", output.state(run.state))
     _fact("task", f"{text.printable(run.task)} ({run.kind.lower()})")
     _moment("created", run.create_time)
@@ -25,7 +29,11 @@ def print_run(run: Run) -> None:
         _fact("metadata", f"{text.printable(key)} = {text.printable(value)}")
     _print_streams(run)
     _print_handler_failures(run)
+    if history is not None:
+        print_timeline(timeline(run, history), whole=whole)
     _print_end(run)
+    if run.state is RunState.BLOCKED:
+        _print_ways_on(run, history)
 
 
 def _print_streams(run: Run) -> None:
@@ -65,13 +73,20 @@ def _print_end(run: Run) -> None:
     if run.failure is not None:
         output.line()
         output.line(output.bold("Failure"))
-        output.line(f"{text.printable(run.failure.error_type)}: {text.printable(run.failure.message)}")
+        output.line(text.printable(f"{run.failure.error_type}: {run.failure.message}", keep_lines=True))
         if run.failure.stack:
             output.line(output.dim(text.printable(run.failure.stack.rstrip(), keep_lines=True)))
     if run.result_proto is not None:
         output.line()
         output.line(output.bold("Result"))
         output.paragraph(text.block(run.result))
+
+
+def _print_ways_on(run: Run, history: History | None) -> None:
+    output.line()
+    output.line(output.bold("How to go on"))
+    for way in ways_on(run, () if history is None else history.assignments):
+        output.line(f"- {way}")
 
 
 def _moment(label: str, moment: datetime | None) -> None:

@@ -4,7 +4,8 @@ import click
 from rich.text import Text
 
 from midstream import Client, Run, RunState
-from midstream.cli import output, shapes, text
+from midstream.cli import log_shapes, output, shapes, text
+from midstream.cli.history import History
 from midstream.cli.options import Options, common_options
 from midstream.cli.run_page import print_run
 from midstream.cli.running import with_client
@@ -86,25 +87,39 @@ def _print_list(found: list[Run], *, filtered: bool, more: bool) -> None:
         click.echo(f"There are more than these {len(found)}: see them with --limit.", err=True)
 
 
-@runs.command("show", short_help="Show a run: state, times, streams, failures, result.")
+@runs.command("show", short_help="Show a run: state, streams, what happened to it, result.")
 @click.argument("run_id", metavar="RUN")
+@click.option(
+    "--log/--no-log",
+    "log",
+    default=None,
+    help="Show its whole log, or nothing of it.  [default: the newest lines; with --json the whole]",
+)
 @common_options()
 @click.pass_obj
-def show_run(options: Options, run_id: str) -> None:
-    """Show a run: its state and times, its streams with what is unread, what went wrong, its result.
+def show_run(options: Options, run_id: str, log: bool | None) -> None:
+    """Show a run: its state and times, its streams with what is unread, its log as a timeline, its result.
+
+    The timeline has every record, step, timer and cancel request, and where the run was suspended and resumed, by which
+    worker. The number in front is the offset in the run's log.
 
     \b
     Examples:
       midstream runs show run_01J9Z6W0G7E6Y3M8Q2T4V5X7B9
-      midstream runs show run_01J9Z6W0G7E6Y3M8Q2T4V5X7B9 --json | jq .result.value
+      midstream runs show run_01J9Z6W0G7E6Y3M8Q2T4V5X7B9 --no-log --json | jq .result.value
+      midstream runs show run_01J9Z6W0G7E6Y3M8Q2T4V5X7B9 --json | jq -c '.log[] | select(.step_ended)'
     """
 
     async def work(client: Client) -> None:
         run = await client.get_run(run_id)
+        history = None
+        if log is not False:
+            assignments = await client.list_assignments(run_id)
+            history = History([entry async for entry in client.list_entries(run_id)], assignments)
         if options.as_json:
-            output.json_line(shapes.run(run))
+            output.json_line({**shapes.run(run), **({} if history is None else log_shapes.history(history))})
         else:
-            print_run(run)
+            print_run(run, history, whole=log is True)
 
     with_client(options, work)
 

@@ -1,8 +1,9 @@
 """Values, times and counts as words for a person."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+from midstream import Failure, Sender
 from midstream.cli.shapes import dumps
 from midstream.v1.record_pb2 import TypedMessage
 
@@ -48,6 +49,42 @@ def distance(moment: datetime, now: datetime | None = None) -> str:
     else:
         text = f"{amount:.0f} s"
     return f"{text} ago" if seconds >= 0 else f"in {text}"
+
+
+def span(length: timedelta) -> str:
+    """How long, in one unit or two: `350 ms`, `1.2 s`, `4 min 3 s`, `3 d 4 h`."""
+    milliseconds = round(length.total_seconds() * 1_000)
+    if milliseconds < 1_000:
+        return f"{max(milliseconds, 0)} ms"
+    if milliseconds < 10_000:
+        return f"{milliseconds / 1_000:.1f} s"
+    seconds = round(milliseconds / 1_000)
+    for unit, size, smaller, part in (("d", 86_400, "h", 3_600), ("h", 3_600, "min", 60), ("min", 60, "s", 1)):
+        if seconds >= size:
+            rest = seconds % size // part
+            return f"{seconds // size:,} {unit} {rest} {smaller}" if rest else f"{seconds // size:,} {unit}"
+    return f"{seconds} s"
+
+
+def cut(text: str, width: int) -> str:
+    """At most `width` characters; an ellipsis stands for the rest."""
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def shortened(value: object, width: int) -> str:
+    """A decoded payload on one line, cut."""
+    return cut(one_line(value), width)
+
+
+def error(failure: Failure) -> str:
+    """`ValueError: no such topic`, on one line."""
+    return printable(f"{failure.error_type}: {failure.message}" if failure.message else failure.error_type)
+
+
+def sender(sender: Sender) -> str:
+    """`anonymous`, `api key reporter`."""
+    kind = sender.kind.lower().replace("_", " ")
+    return f"{kind} {printable(sender.subject)}" if sender.subject else kind
 
 
 def count(number: int, noun: str) -> str:
