@@ -116,6 +116,8 @@ class Task(Generic[P, R]):
 
 
 @overload
+def task(name: Callable[[Context], Coroutine[Any, Any, R]], /) -> Task[None, R]: ...
+@overload
 def task(name: Callable[[Context, P], Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
 @overload
 def task(

@@ -35,7 +35,7 @@ def _log_is_well_formed(log: list[Entry]) -> int:
     assert times == sorted(times), "time goes backwards along the log"
     assert [entry.offset for entry in log] == list(range(1, len(log) + 1))
     for kind in ("created", "started", "cancel_requested", "ended"):
-        assert sum(entry.HasField(kind) for entry in log) <= 1, f"two {kind} entries"  # type: ignore[arg-type]
+        assert sum(entry.HasField(kind) for entry in log) <= 1, f"two {kind} entries"
     return len(log)
 
 

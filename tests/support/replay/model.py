@@ -334,7 +334,7 @@ class ModelServer:
             )
         )
 
-    def _end(self, state: Run.State) -> None:
+    def _end(self, state: Run.State.ValueType) -> None:
         self.state = state
         self._append(Entry(ended=Entry.Ended(state=state)))
 

@@ -163,7 +163,7 @@ class Execution:
         """Compares with what another worker said, now or when that offset has been applied. Raises Diverged."""
         self._operations.check(checkpoint, applied_offset=self.applied_offset)
         if self.ended:
-            self._operations.ended(self.applied_offset)
+            self._operations.function_ended(self.applied_offset)
 
     def abandon(self) -> None:
         """Drops the task where it stands, as the end of its process would, though its `finally` blocks run.
@@ -209,9 +209,10 @@ class Execution:
 
     def _take_turn(self, entry: Entry) -> None:
         self._loop.turn(partial(self._turn, entry))
-        self._operations.turn_ended(entry.offset)
         if self.ended:
-            self._operations.ended(entry.offset)
+            self._operations.function_ended(entry.offset)
+        else:
+            self._operations.turn_ended(entry.offset)
 
     def _turn(self, entry: Entry) -> None:
         self._apply_fact(entry)

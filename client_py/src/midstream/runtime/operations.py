@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Final, Literal, NoReturn
 from zlib import crc32
 
 from midstream.runtime.errors import Diverged
@@ -39,6 +39,7 @@ class Operations:
         self._marks: list[tuple[int, int]] = [(0, _FNV_START)]
         self._to_check: list[Checkpoint] = []
         self._agreed = (0, 0)
+        self._ended_at: int | None = None
 
     @property
     def count(self) -> int:
@@ -75,14 +76,12 @@ class Operations:
         else:
             self._compare(checkpoint)
 
-    def ended(self, offset: int) -> None:
-        """The function ended here. Raises Diverged where the log knows it alive at a later offset."""
+    def function_ended(self, offset: int) -> None:
+        """The function ended in this offset's turn. Raises Diverged where the log knows it alive at a later one."""
+        self._ended_at = offset
+        self.turn_ended(offset)
         for checkpoint in self._to_check:
-            raise Diverged(
-                checkpoint.applied_offset,
-                f"the function went on through offset {checkpoint.applied_offset}: {_last_of(checkpoint)}",
-                f"the function ended at offset {offset}, after {self._told(self.count)}",
-            )
+            self._raise_diverged(checkpoint, self.count)
 
     def expect(self, operation: int, kinds: tuple[str, ...], what: str, *, offset: int) -> None:
         """An entry is about this operation. Raises Diverged where the code's operation is none of `kinds`."""
@@ -100,13 +99,16 @@ class Operations:
         if checkpoint.operations == count and (theirs == hash or not checkpoint.operations_hash):
             self._agreed = max(self._agreed, (checkpoint.applied_offset, count))
             return
+        self._raise_diverged(checkpoint, count)
+
+    def _raise_diverged(self, checkpoint: Checkpoint, count: int) -> NoReturn:
         agreed_offset, agreed = self._agreed
-        raise Diverged(
-            checkpoint.applied_offset,
-            f"{checkpoint.operations} operations by then: {_last_of(checkpoint)}",
-            f"{self._told(count)}. Both agree through offset {agreed_offset}; then this code issued: "
-            + (self._list(agreed, count) or "nothing"),
-        )
+        issued = f"{self._told(count)}. Both agree through offset {agreed_offset}; then this code issued: "
+        issued += self._list(agreed, count) or "nothing"
+        if self._ended_at is not None:
+            issued += f"; and its function ended at offset {self._ended_at}"
+        expected = f"{checkpoint.operations} operations by then: {_last_of(checkpoint)}"
+        raise Diverged(checkpoint.applied_offset, expected, issued)
 
     def _told(self, count: int) -> str:
         if not count:
