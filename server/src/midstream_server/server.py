@@ -162,7 +162,7 @@ class Server:
         limits = self.settings.limits
         register(grpc_server, STREAM_SERVICE, StreamServicer(core, limits))
         register(grpc_server, RUN_SERVICE, RunServicer(core, limits))
-        register(grpc_server, WORKER_SERVICE, WorkerServicer(core, lease_us=self.settings.lease))
+        register(grpc_server, WORKER_SERVICE, WorkerServicer(core, limits, lease_us=self.settings.lease))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, grpc_server)
         for service in SERVICES:
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)

@@ -42,13 +42,8 @@ class Head(NamedTuple):
     cursor_bytes: int
 
 
-class Placed(NamedTuple):
-    """A draft with its place, ready to be written."""
-
-    draft: Draft
-    seq: int
-    offset: int
-    bytes_through: int
+Placed = tuple[Draft, int, int, int]
+"""A draft ready to be written, with its seq, its offset and its bytes_through."""
 
 
 class Verdict(NamedTuple):
@@ -84,12 +79,9 @@ def accept(
     in_batch: dict[str, Placed] = {}
     for draft in drafts:
         key, _, _, size, flaw = draft
-        if key is not None:
-            known = earlier.get(key) or _as_earlier(in_batch.get(key), at_us)
-            if known is not None:
-                outcomes.append(_again(draft, known))
-                continue
-        if finished is not None:
+        if key is not None and (key in earlier or key in in_batch):
+            outcomes.append(_again(draft, earlier.get(key) or _as_earlier(in_batch[key], at_us)))
+        elif finished is not None:
             outcomes.append(finished)
         elif flaw is not None:
             outcomes.append(flaw)
@@ -101,7 +93,7 @@ def accept(
             seq += 1
             offset += 1
             bytes_through += size
-            place = Placed(draft, seq, offset, bytes_through)
+            place = (draft, seq, offset, bytes_through)
             placed.append(place)
             outcomes.append(Accepted(seq, offset, at_us))
             if key is not None:
@@ -109,8 +101,9 @@ def accept(
     return Verdict(outcomes, placed, at_us)
 
 
-def _as_earlier(place: Placed | None, at_us: int) -> Earlier | None:
-    return None if place is None else Earlier(place.seq, place.offset, at_us, place.draft.payload)
+def _as_earlier(placed: Placed, at_us: int) -> Earlier:
+    draft, seq, offset, _ = placed
+    return Earlier(seq, offset, at_us, draft.payload)
 
 
 def _again(draft: Draft, known: Earlier) -> Accepted | Refused:

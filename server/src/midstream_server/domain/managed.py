@@ -22,6 +22,11 @@ def fenced(tenure: Tenure, epoch: int) -> bool:
     return tenure.state is not State.RUNNING or tenure.epoch != epoch
 
 
+def superseded(*, applied_offset: int, generation_offset: int) -> bool:
+    """True where what was said is of an earlier generation: the present one has applied its own beginning."""
+    return applied_offset < generation_offset
+
+
 class Unapplied(NamedTuple):
     """An entry that the worker had not applied; `stream_id` is a record's."""
 
@@ -77,6 +82,7 @@ def one_more_death(before: Deaths, last_offset: int) -> tuple[Deaths, AfterDeath
     return Deaths(count, last_offset), after
 
 
-def end_state(outcome_state: State, *, deadline_passed: bool) -> State:
-    """A run that stopped because its deadline had passed is EXPIRED, not CANCELLED."""
-    return State.EXPIRED if outcome_state is State.CANCELLED and deadline_passed else outcome_state
+def end_state(outcome_state: State, *, asked_us: int | None, deadline_us: int | None) -> State:
+    """A run that was asked to stop because its deadline had passed is EXPIRED, not CANCELLED."""
+    expired = asked_us is not None and deadline_us is not None and asked_us >= deadline_us
+    return State.EXPIRED if outcome_state is State.CANCELLED and expired else outcome_state

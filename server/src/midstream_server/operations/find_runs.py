@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 
 from midstream_server.domain import errors
 from midstream_server.domain.names import check_name
@@ -12,8 +13,9 @@ from midstream_server.operations.page_token import read_token, write_token
 MAX_PAGE = 1_000
 MAX_PAGE_STREAMS = 10_000
 DEFAULT_PAGE = 50
-PAUSE_SECONDS = 0.02
-"""Between two views of a run that changes all the time."""
+PAUSE_SECONDS = 0.1
+"""Between two views of a run whose streams change all the time. What happens to the run itself is told at once."""
+_NO_STREAM = ""
 
 
 async def get_run(core: Core, namespace: str, run_id: str) -> Run:
@@ -51,7 +53,7 @@ def _bounded(runs: list[Run]) -> list[Run]:
 async def watch_run(core: Core, namespace: str, run_id: str) -> AsyncIterator[Run]:
     """Yields the run at once and after each change, until it has ended. Raises Refused."""
     run = await get_run(core, namespace, run_id)
-    with core.hub.watching(run.no) as watch:
+    with core.hub.watching(run.no) as anything, core.hub.watching(run.no, _NO_STREAM) as run_itself:
         seen: Run | None = None
         while True:
             run = await core.store.get_run(namespace, run_id)
@@ -62,5 +64,7 @@ async def watch_run(core: Core, namespace: str, run_id: str) -> AsyncIterator[Ru
                 return
             if core.drain.is_set:
                 raise errors.server_draining()
-            await watch.wait()
-            await asyncio.sleep(PAUSE_SECONDS)
+            await anything.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PAUSE_SECONDS):
+                    await run_itself.wait()

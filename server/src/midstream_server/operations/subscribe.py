@@ -95,8 +95,8 @@ class Subscription:
                 self._credit -= len(look.records)
                 self._delivered_seq = look.records[-1].seq
                 yield look.records
-            else:
-                await self._watch.wait()
+            if self._delivered_seq >= look.last_seq or self._credit == 0:
+                await self._watch.wait()  # Returns at once where something has changed since the look.
 
     async def ack(self, through_seq: int, failures: Sequence[HandlerFailure]) -> None:
         """Raises Refused: FENCED, ACK_AHEAD, RUN_FINISHED."""

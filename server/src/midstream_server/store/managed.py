@@ -52,6 +52,14 @@ class Seats(Protocol):
         """The claim is on disk."""
         ...
 
+    def vacate(self, worker_no: int) -> None:
+        """The worker's lease is over: it has no seats any more, and must open anew."""
+        ...
+
+    def other_code(self, namespace: str, task: str, refused_versions: Collection[str]) -> bool:
+        """Whether a worker is there, free or busy, with code for `task` that is none of `refused_versions`."""
+        ...
+
 
 class _NoSeats:
     """Nobody works: every run is queued."""
@@ -63,13 +71,19 @@ class _NoSeats:
 
     def fill(self, seat: Seat, claimed: Claimed) -> None: ...
 
+    def vacate(self, worker_no: int) -> None: ...
+
+    def other_code(self, namespace: str, task: str, refused_versions: Collection[str]) -> bool:
+        return False
+
 
 NO_SEATS: Seats = _NoSeats()
 
 
 class Progress(NamedTuple):
-    """How far a worker has come: cursors by stream, and handler failures by stream."""
+    """How far a worker has come: the last entry it applied, cursors by stream, and handler failures by stream."""
 
+    applied_offset: int = 0
     consumed: Sequence[tuple[str, int]] = ()
     failures: Sequence[tuple[str, HandlerFailure]] = ()
 
@@ -82,6 +96,10 @@ class Appended(NamedTuple):
 
 class Fenced(NamedTuple):
     """The run belongs to a later epoch, or to none."""
+
+
+class Superseded(NamedTuple):
+    """An earlier generation of the run still says something; nothing was done."""
 
 
 class Early(NamedTuple):
@@ -152,10 +170,10 @@ class ManagedStore(Protocol):
         lease_until_us: int,
         now_us: int,
     ) -> Opened:
-        """Registers a worker, or renews it. `tasks` maps names to code versions; `held` has run ids and epochs.
+        """Registers a worker under a new number. `tasks` maps names to code versions; `held` has run ids and epochs.
 
-        What it had and does not hold any more is queued, and so are blocked runs of these tasks that have refused other
-        versions only.
+        What it had and does not hold any more, or has no code for, is queued, and so are blocked runs of these tasks
+        that have refused other versions only. Under its old number it has lost its lease.
         """
         ...
 
@@ -171,8 +189,11 @@ class ManagedStore(Protocol):
         """Ends the lease now: its runs are queued."""
         ...
 
-    async def claim_queued(self, namespace: str, tasks: Collection[str], *, limit: int, now_us: int) -> int:
-        """Claims queued runs, oldest first, for as many seats as there are; returns how many."""
+    async def claim_queued(self, namespace: str, tasks: Mapping[str, str], *, limit: int, now_us: int) -> int:
+        """Claims at most `limit` queued runs, oldest first, for as many seats as there are; returns how many.
+
+        `tasks` maps names to code versions, as for `open_worker`.
+        """
         ...
 
     async def append_entry(
@@ -186,11 +207,13 @@ class ManagedStore(Protocol):
         due_us: int | None,
         progress: Progress,
         now_us: int,
-    ) -> Appended | Fenced | Early:
+    ) -> Appended | Fenced | Superseded | Early:
         """Appends what a worker asks for, once for each key. `due_us` is a timer's, which must not be early."""
         ...
 
-    async def note_progress(self, run_no: int, epoch: int, progress: Progress, *, now_us: int) -> Appended | Fenced:
+    async def note_progress(
+        self, run_no: int, epoch: int, progress: Progress, *, now_us: int
+    ) -> Appended | Fenced | Superseded:
         """Moves cursors."""
         ...
 
@@ -199,33 +222,37 @@ class ManagedStore(Protocol):
         run_no: int,
         epoch: int,
         *,
-        applied_offset: int,
         listening: Collection[str],
         timers: Mapping[int, int],
         checkpoint: bytes,
         progress: Progress,
         now_us: int,
-    ) -> Suspended | Refused | Fenced:
+    ) -> Suspended | Refused | Fenced | Superseded:
         """Suspends a run, unless something unapplied would wake it. `timers` maps operations to due times."""
         ...
 
     async def finish_managed(
         self, run_no: int, epoch: int, state: State, outcome: bytes, *, progress: Progress, now_us: int
-    ) -> Done | Fenced:
+    ) -> Done | Fenced | Superseded:
         """Ends a run."""
         ...
 
     async def block(self, run_no: int, epoch: int, code_version: str, outcome: bytes, *, now_us: int) -> Done | Fenced:
-        """Blocks a run until other code is there. `outcome` holds the failure that shows both sides."""
+        """Blocks a run until other code is there, or queues it where that is.
+
+        `outcome` holds the failure that shows both sides.
+        """
         ...
 
     async def release(
         self, run_no: int, epoch: int, code_version: str, *, died: bool, crash_loop: bytes, now_us: int
     ) -> Done | Fenced:
-        """Queues a run again. After too many deaths it is blocked with the outcome `crash_loop`."""
+        """Queues a run again. After too many deaths it is blocked, as by `block`, with `crash_loop`."""
         ...
 
-    async def restart(self, run_no: int, epoch: int, *, body: bytes, progress: Progress, now_us: int) -> Done | Fenced:
+    async def restart(
+        self, run_no: int, epoch: int, *, body: bytes, progress: Progress, now_us: int
+    ) -> Done | Fenced | Superseded:
         """Begins a new generation with the encoded entry `body`."""
         ...
 

@@ -8,6 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from midstream.v1 import assignment_pb2, run_pb2
 from midstream.v1.handler_failure_pb2 import HandlerFailure as HandlerFailureMessage
 from midstream_server.domain import errors
+from midstream_server.domain.errors import Refused
 from midstream_server.domain.limits import BATCH_RECORDS
 from midstream_server.domain.run import Run, State
 from midstream_server.operations.start_run import Spec
@@ -43,19 +44,17 @@ def encode_failures(failures: Sequence[HandlerFailureMessage]) -> list[HandlerFa
     """Raises Refused: FIELD_INVALID."""
     if len(failures) > BATCH_RECORDS:
         raise errors.field_invalid("failures", f"has {len(failures)}, at most {BATCH_RECORDS:,} are allowed")
-    return [
-        HandlerFailure(
-            failure.seq,
-            failure.handler[:_SHORT],
-            HandlerFailureMessage(
-                seq=failure.seq,
-                handler=failure.handler[:_SHORT],
-                error_type=failure.error_type[:_SHORT],
-                message=failure.message[:_MESSAGE],
-            ).SerializeToString(),
-        )
-        for failure in failures
-    ]
+    return [encode_failure(failure) for failure in failures]
+
+
+def encode_failure(failure: HandlerFailureMessage) -> HandlerFailure:
+    kept = HandlerFailureMessage(
+        seq=failure.seq,
+        handler=failure.handler[:_SHORT],
+        error_type=failure.error_type[:_SHORT],
+        message=failure.message[:_MESSAGE],
+    )
+    return HandlerFailure(kept.seq, kept.handler, kept.SerializeToString())
 
 
 def spec(message: run_pb2.RunSpec, drafter: Drafter) -> Spec:
@@ -83,17 +82,28 @@ def outcome(message: run_pb2.Outcome, drafter: Drafter) -> tuple[State, bytes]:
                 raise flaw
             return State.COMPLETED, message.SerializeToString(deterministic=True)
         case "failure":
-            failure = message.failure
-            cut = run_pb2.Failure(
-                error_type=failure.error_type[:_SHORT],
-                message=failure.message[:_MESSAGE],
-                stack=failure.stack[-_STACK:],
-            )
-            return State.FAILED, run_pb2.Outcome(failure=cut).SerializeToString(deterministic=True)
+            return State.FAILED, encode_failed(message.failure)
         case "cancelled":
             return State.CANCELLED, message.SerializeToString(deterministic=True)
         case _:
             raise errors.field_invalid("outcome", "is required: set one of result, failure and cancelled")
+
+
+def encode_failed(failure: run_pb2.Failure) -> bytes:
+    """An Outcome."""
+    return run_pb2.Outcome(failure=cut_failure(failure)).SerializeToString(deterministic=True)
+
+
+def cut_failure(failure: run_pb2.Failure) -> run_pb2.Failure:
+    """As much of it as is kept."""
+    return run_pb2.Failure(
+        error_type=failure.error_type[:_SHORT], message=failure.message[:_MESSAGE], stack=failure.stack[-_STACK:]
+    )
+
+
+def failure_for(flaw: Refused) -> run_pb2.Failure:
+    """What becomes of a value that cannot be stored."""
+    return run_pb2.Failure(error_type=flaw.reason.name, message=flaw.message[:_MESSAGE])
 
 
 def assignment(value: Assignment) -> assignment_pb2.Assignment:

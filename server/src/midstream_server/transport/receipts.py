@@ -12,10 +12,11 @@ from midstream_server.transport.status import to_status
 
 def encode_receipts(client_refs: Iterable[int], outcomes: Sequence[Accepted | Refused]) -> bytes:
     """A SendResponse, or a SendOneResponse: they have the same one field."""
-    return b"".join(
+    receipts = [
         wire.accepted_receipt(client_ref, outcome) if isinstance(outcome, Accepted) else _refused(client_ref, outcome)
         for client_ref, outcome in zip(client_refs, outcomes, strict=True)
-    )
+    ]
+    return b"".join(receipts)
 
 
 def _refused(client_ref: int, refused: Refused) -> bytes:

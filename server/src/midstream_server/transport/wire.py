@@ -45,7 +45,8 @@ def payload_field(payload: Payload) -> bytes:
 
 def key_field(key: str) -> bytes:
     """The idempotency key as a field of a Record."""
-    return delimited(_RECORD_KEY, key.encode())
+    text = key.encode()
+    return _RECORD_KEY + varint(len(text)) + text
 
 
 def metadata_fields(metadata: Mapping[str, str]) -> bytes:
@@ -119,8 +120,7 @@ def accepted_receipt(client_ref: int, accepted: Accepted) -> bytes:
     fields = b"\x08" + varint(seq) + b"\x10" + varint(offset) + _accepted_time_field(at_us)
     if deduplicated:
         fields += b"\x20\x01"
-    receipt = b"\x12" + varint(len(fields)) + fields
-    if client_ref:
-        # A negative int64 is encoded as its two's complement of 64 bits.
-        receipt = b"\x08" + varint(client_ref & 0xFFFF_FFFF_FFFF_FFFF) + receipt
-    return b"\x0a" + varint(len(receipt)) + receipt
+    # A negative int64 is encoded as its two's complement of 64 bits.
+    ref = b"\x08" + varint(client_ref & 0xFFFF_FFFF_FFFF_FFFF) if client_ref else b""
+    # Five numbers: both lengths always fit into a byte.
+    return b"\x0a%c%b\x12%c%b" % (len(ref) + 2 + len(fields), ref, len(fields), fields)

@@ -16,6 +16,10 @@ class Taker(Protocol):
 
     def assign(self, claimed: Claimed) -> None: ...
 
+    def dismiss(self) -> None:
+        """The lease is over: no more runs."""
+        ...
+
 
 class Dispatcher:
     """The seats of all workers connected to this process. Implements `Seats`; see there."""
@@ -23,11 +27,8 @@ class Dispatcher:
     def __init__(self) -> None:
         self._takers: dict[int, Taker] = {}
 
-    def join(self, taker: Taker) -> Taker | None:
-        """Returns the connection that the same worker had before, if any: this one replaces it."""
-        before = self._takers.pop(taker.worker_no, None)
+    def join(self, taker: Taker) -> None:
         self._takers[taker.worker_no] = taker
-        return before
 
     def leave(self, taker: Taker) -> None:
         if self._takers.get(taker.worker_no) is taker:
@@ -58,3 +59,14 @@ class Dispatcher:
         taker = self._takers.get(seat.worker_no)
         if taker is not None:
             taker.assign(claimed)
+
+    def vacate(self, worker_no: int) -> None:
+        taker = self._takers.pop(worker_no, None)
+        if taker is not None:
+            taker.dismiss()
+
+    def other_code(self, namespace: str, task: str, refused_versions: Collection[str]) -> bool:
+        return any(
+            taker.namespace == namespace and task in taker.tasks and taker.tasks[task] not in refused_versions
+            for taker in self._takers.values()
+        )

@@ -11,6 +11,9 @@ from midstream_server.domain.run import State
 from midstream_server.operations.core import Core
 from midstream_server.store.managed import Claimed, LogPage, StoredEntry
 
+_UNHEARD = 1_000
+"""Answers on their way to a worker that does not listen, before it is not listened to either."""
+
 
 class Assigned(NamedTuple):
     """A run to execute, from the beginning of its present generation."""
@@ -97,6 +100,8 @@ class Session:
         self._told: deque[Told] = deque()
         self._grown: dict[Followed, None] = {}
         self._wake = asyncio.Event()
+        self._heard = asyncio.Event()
+        self._heard.set()
         self._failure: BaseException | None = None
         self._left = False
 
@@ -104,6 +109,10 @@ class Session:
         run_no, run_id, task, epoch, generation, last_offset, checkpoint = claimed
         self.tell(Assigned(run_id, task, epoch, generation, last_offset, checkpoint))
         self.follow(run_no, run_id, task, epoch, generation, after_offset=0)
+
+    def dismiss(self) -> None:
+        """The lease has run out, or another connection of the same worker has replaced this one."""
+        self.fail(errors.lease_lost())
 
     def follow(self, run_no: int, run_id: str, task: str, epoch: int, generation: int, *, after_offset: int) -> None:
         """Sends the run's entries behind `after_offset`, and all that come."""
@@ -131,7 +140,13 @@ class Session:
 
     def tell(self, told: Told) -> None:
         self._told.append(told)
+        if len(self._told) >= _UNHEARD:
+            self._heard.clear()
         self._wake.set()
+
+    async def until_heard(self) -> None:
+        """Waits while the worker does not listen to what it is told."""
+        await self._heard.wait()
 
     def let_go(self, told: Suspended | Finished | Fenced) -> None:
         """Tells the worker that a run is no longer its own."""
@@ -162,6 +177,7 @@ class Session:
                 raise self._failure
             while self._told:
                 yield self._told.popleft()
+            self._heard.set()
             if self._left:
                 return
             if self._core.drain.is_set:

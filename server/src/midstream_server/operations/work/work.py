@@ -19,6 +19,8 @@ from midstream_server.store import managed
 from midstream_server.store.managed import Progress
 
 MAX_CREDIT = 100_000
+_CLAIMS_AT_ONCE = 100
+"""In one transaction, so that others have their turn."""
 
 
 class Work:
@@ -38,13 +40,12 @@ class Work:
         if runs < 0 or self._session.credit + runs > MAX_CREDIT:
             raise errors.field_invalid("credit", f"is {runs}, must be 0 to {MAX_CREDIT:,} in all")
         self._session.credit += runs
-        if self._session.credit:
-            await self._core.managed.claim_queued(
-                self._session.namespace,
-                list(self._session.tasks),
-                limit=self._session.credit,
-                now_us=self._core.clock.now_us(),
+        while (limit := min(self._session.credit, _CLAIMS_AT_ONCE)) > 0:
+            claimed = await self._core.managed.claim_queued(
+                self._session.namespace, self._session.tasks, limit=limit, now_us=self._core.clock.now_us()
             )
+            if claimed < limit:
+                break
 
     async def heartbeat(self) -> None:
         """Raises Refused: FENCED, where the lease has run out."""
@@ -101,7 +102,6 @@ class Work:
         run_id: str,
         epoch: int,
         *,
-        applied_offset: int,
         listening: Collection[str],
         timers: Mapping[int, int],
         checkpoint: bytes,
@@ -117,7 +117,6 @@ class Work:
         result = await self._core.managed.suspend(
             followed.run_no,
             epoch,
-            applied_offset=applied_offset,
             listening=listening,
             timers=timers,
             checkpoint=checkpoint,
@@ -143,9 +142,13 @@ class Work:
         result = await self._core.managed.finish_managed(
             followed.run_no, epoch, state, outcome, progress=progress, now_us=self._core.clock.now_us()
         )
-        gone = Fenced if isinstance(result, managed.Fenced) else Finished
-        self._session.let_go(gone(run_id, epoch))
-        self._core.timers_changed()
+        followed.ending = False
+        match result:
+            case managed.Done():
+                self._session.let_go(Finished(run_id, epoch))
+                self._core.timers_changed()
+            case managed.Fenced():
+                self._session.let_go(Fenced(run_id, epoch))
 
     async def block(self, run_id: str, epoch: int, outcome: bytes) -> None:
         followed = self._session.followed(run_id, epoch)
@@ -158,17 +161,19 @@ class Work:
 
     async def release(self, run_id: str, epoch: int, *, died: bool, crash_loop: bytes) -> None:
         followed = self._session.followed(run_id, epoch)
-        if followed is not None:
-            # Not followed any more before it is queued: this very worker may get it again at once.
-            self._session.unfollow(run_id)
-            await self._core.managed.release(
-                followed.run_no,
-                epoch,
-                self._session.tasks[followed.task],
-                died=died,
-                crash_loop=crash_loop,
-                now_us=self._core.clock.now_us(),
-            )
+        if followed is None:
+            self._session.tell(Fenced(run_id, epoch))
+            return
+        # Not followed any more before it is queued: this very worker may get it again at once.
+        self._session.unfollow(run_id)
+        await self._core.managed.release(
+            followed.run_no,
+            epoch,
+            self._session.tasks[followed.task],
+            died=died,
+            crash_loop=crash_loop,
+            now_us=self._core.clock.now_us(),
+        )
 
     async def restart(self, run_id: str, epoch: int, body: bytes, progress: Progress) -> None:
         followed = self._session.followed(run_id, epoch)
@@ -212,9 +217,7 @@ async def work(
     )
     core.timers_changed()
     session = Session(core, opened.worker_no, namespace, tasks)
-    replaced = core.dispatcher.join(session)
-    if isinstance(replaced, Session):
-        replaced.fail(errors.lease_lost())
+    core.dispatcher.join(session)
     try:
         for run_id, (epoch, received_offset) in held.items():
             await _take_up(core, session, run_id, epoch, received_offset, opened.held)
@@ -237,4 +240,5 @@ async def _take_up(
     if run_no is None or page is None or page.epoch != epoch or page.state is not State.RUNNING:
         session.tell(Fenced(run_id, epoch))
         return
-    session.follow(run_no, run_id, page.task, epoch, page.generation, after_offset=received_offset)
+    after_offset = min(received_offset, page.last_offset)
+    session.follow(run_no, run_id, page.task, epoch, page.generation, after_offset=after_offset)

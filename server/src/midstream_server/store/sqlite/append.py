@@ -42,7 +42,9 @@ def append(
     woken = suspended and fire_operation_timers(tx, run.no, now_us=now_us)
     head = head_of(tx, run.no, stream)
     keys = tuple(draft.key for draft in drafts if draft.key is not None)
-    earlier = earlier_records(tx, run.no, stream.no, keys) if keys and head.seq else {}
+    earlier = {}
+    if keys and head.seq and min(keys) <= newest_key(tx, run.no, stream.no):
+        earlier = earlier_records(tx, run.no, stream.no, keys)
     verdict = accept(
         drafts, stream_id=stream_id, head=head, earlier=earlier, finished=finished, limits=limits, now_us=now_us
     )
@@ -52,6 +54,15 @@ def append(
     if woken or (suspended and stream.listening and verdict.placed):
         make_runnable(tx, seats, run.no, now_us=now_us)
     return verdict.outcomes
+
+
+def newest_key(tx: Transaction, run_no: int, stream_no: int) -> str:
+    """The greatest key of a stream. Clients' keys grow with time, so a new batch's are mostly beyond it."""
+    key: str | None = tx.execute(
+        "SELECT max(key) FROM entries INDEXED BY entries_key WHERE run = ? AND stream = ? AND key IS NOT NULL",
+        (run_no, stream_no),
+    ).get
+    return key or ""
 
 
 def earlier_records(tx: Transaction, run_no: int, stream_no: int, keys: tuple[str, ...]) -> dict[str, Earlier]:
@@ -76,13 +87,13 @@ def _insert(tx: Transaction, run_no: int, stream_no: int, at_us: int, placed: Se
                 offset,
                 kind,
                 at_us,
-                draft.payload + draft.envelope,
+                payload + envelope,
                 stream_no,
                 seq,
-                draft.key,
+                key,
                 bytes_through,
-                len(draft.payload),
+                len(payload),
             )
-            for draft, seq, offset, bytes_through in placed
+            for (key, payload, envelope, _, _), seq, offset, bytes_through in placed
         ],
     )

@@ -4,13 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 from midstream_server.domain.limits import Periods
-from midstream_server.domain.managed import end_state
 from midstream_server.domain.run import Kind, State, TimerKind, state_when_due
 from midstream_server.store.interface import Fired
 from midstream_server.store.managed import Seats
 from midstream_server.store.sqlite.cancel import ask_to_stop
 from midstream_server.store.sqlite.group_commit import Transaction
-from midstream_server.store.sqlite.managed.end import deadline_passed
+from midstream_server.store.sqlite.managed.end import final_state
 from midstream_server.store.sqlite.managed.lease import end_due_leases
 from midstream_server.store.sqlite.managed.wake import fire_due_operations
 from midstream_server.store.sqlite.runs import end
@@ -77,7 +76,7 @@ def _fire_run_timers(
                 ask_to_stop(tx, run_no, deadline_passed=True, periods=periods, seats=seats, now_us=now_us)
                 fired.append(Fired(run_no, run_id, timer, None))
                 continue
-            state = end_state(state, deadline_passed=deadline_passed(tx, run_no, now_us=now_us))
+            state = final_state(tx, run_no, state)
         if state is not None:
             end(tx, run_no, state, None, periods=periods, now_us=now_us)
             ended.add(run_no)

@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from midstream_server.domain import facts
@@ -26,29 +26,41 @@ def make_runnable(tx: Transaction, seats: Seats, run_no: int, *, now_us: int) ->
     ).fetchall()[0]
     namespace, task, refused = row
     tx.changes.add(Change(run_no, None))
-    seat = seats.take(namespace, task, json.loads(refused))
+    seat = _take(tx, seats, namespace, task, json.loads(refused))
     if seat is not None:
         _claim(tx, seats, seat, run_no, now_us=now_us)
 
 
 def claim_queued(
-    tx: Transaction, seats: Seats, namespace: str, tasks: Collection[str], *, limit: int, now_us: int
+    tx: Transaction, seats: Seats, namespace: str, tasks: Mapping[str, str], *, limit: int, now_us: int
 ) -> int:
-    """Claims queued runs, oldest first, for as many seats as there are."""
-    claimed = 0
-    for task in tasks:
-        rows: list[Any] = tx.execute(
-            "SELECT no, refused_versions FROM runs WHERE namespace = ? AND task = ? AND queued_us IS NOT NULL "
-            "ORDER BY queued_us LIMIT ?",
-            (namespace, task, limit),
+    """Claims queued runs, the oldest of all tasks first, for as many seats as there are."""
+    queued: list[Any] = []
+    for task, code_version in tasks.items():
+        queued += tx.execute(
+            "SELECT queued_us, no, task, refused_versions FROM runs "
+            "WHERE namespace = ? AND task = ? AND queued_us IS NOT NULL "
+            "AND NOT EXISTS (SELECT 1 FROM json_each(refused_versions) WHERE value = ?) "
+            "ORDER BY queued_us, no LIMIT ?",
+            (namespace, task, code_version, limit),
         ).fetchall()
-        for run_no, refused in rows:
-            seat = seats.take(namespace, task, json.loads(refused))
-            if seat is None:
-                break
-            _claim(tx, seats, seat, run_no, now_us=now_us)
-            claimed += 1
+    claimed = 0
+    for _, run_no, task, refused in sorted(queued)[:limit]:
+        seat = _take(tx, seats, namespace, task, json.loads(refused))
+        if seat is None:
+            break
+        _claim(tx, seats, seat, run_no, now_us=now_us)
+        claimed += 1
     return claimed
+
+
+def _take(tx: Transaction, seats: Seats, namespace: str, task: str, refused: Collection[str]) -> Seat | None:
+    """A seat at a worker that has a lease: a connection may outlive its own."""
+    while (seat := seats.take(namespace, task, refused)) is not None:
+        if tx.execute("SELECT 1 FROM workers WHERE no = ?", (seat.worker_no,)).get is not None:
+            break
+        seats.vacate(seat.worker_no)
+    return seat
 
 
 def _claim(tx: Transaction, seats: Seats, seat: Seat, run_no: int, *, now_us: int) -> None:

@@ -7,13 +7,13 @@ from midstream_server.domain.limits import Periods
 from midstream_server.domain.managed import AfterDeath, Deaths, Ending, end_state, one_more_death
 from midstream_server.domain.run import EntryKind, State
 from midstream_server.store.interface import Change
-from midstream_server.store.managed import Done, Fenced, Progress, Seats
+from midstream_server.store.managed import Done, Fenced, Progress, Seats, Superseded
 from midstream_server.store.sqlite.append_fact import append_fact
 from midstream_server.store.sqlite.find import last_entry
 from midstream_server.store.sqlite.group_commit import Transaction
 from midstream_server.store.sqlite.managed.assignment import end_assignment
 from midstream_server.store.sqlite.managed.claim import make_runnable
-from midstream_server.store.sqlite.managed.journal import is_fenced, note
+from midstream_server.store.sqlite.managed.journal import note, out_of_date, shut_out
 from midstream_server.store.sqlite.runs import end
 
 
@@ -27,27 +27,31 @@ def finish_managed(
     progress: Progress,
     periods: Periods,
     now_us: int,
-) -> Done | Fenced:
-    if is_fenced(tx, run_no, epoch):
-        return Fenced()
+) -> Done | Fenced | Superseded:
+    answer = out_of_date(tx, run_no, epoch, progress.applied_offset)
+    if answer is not None:
+        return answer
     note(tx, run_no, progress, now_us=now_us)
     end_assignment(tx, run_no, Ending.FINISHED, now_us=now_us)
-    final = end_state(state, deadline_passed=deadline_passed(tx, run_no, now_us=now_us))
+    final = final_state(tx, run_no, state)
     end(tx, run_no, final, outcome, periods=periods, now_us=now_us)
     return Done(final)
 
 
-def deadline_passed(tx: Transaction, run_no: int, *, now_us: int) -> bool:
-    deadline_us: int | None = tx.execute("SELECT deadline_us FROM runs WHERE no = ?", (run_no,)).get
-    return deadline_us is not None and deadline_us <= now_us
+def final_state(tx: Transaction, run_no: int, state: State) -> State:
+    row: Any = tx.execute("SELECT cancel_us, deadline_us FROM runs WHERE no = ?", (run_no,)).fetchall()[0]
+    asked_us, deadline_us = row
+    return end_state(state, asked_us=asked_us, deadline_us=deadline_us)
 
 
-def block(tx: Transaction, run_no: int, epoch: int, code_version: str, outcome: bytes, *, now_us: int) -> Done | Fenced:
-    if is_fenced(tx, run_no, epoch):
-        return Fenced()
+def block(
+    tx: Transaction, seats: Seats, run_no: int, epoch: int, code_version: str, outcome: bytes, *, now_us: int
+) -> Done | Fenced:
+    answer = shut_out(tx, run_no, epoch)
+    if answer is not None:
+        return answer
     end_assignment(tx, run_no, Ending.BLOCKED, now_us=now_us)
-    _block(tx, run_no, code_version, outcome)
-    return Done(State.BLOCKED)
+    return _block(tx, seats, run_no, code_version, outcome, now_us=now_us)
 
 
 def release(
@@ -61,12 +65,12 @@ def release(
     crash_loop: bytes,
     now_us: int,
 ) -> Done | Fenced:
-    if is_fenced(tx, run_no, epoch):
-        return Fenced()
+    answer = shut_out(tx, run_no, epoch)
+    if answer is not None:
+        return answer
     end_assignment(tx, run_no, Ending.DIED if died else Ending.RELEASED, now_us=now_us)
     if died and count_death(tx, run_no) is AfterDeath.BLOCK:
-        _block(tx, run_no, code_version, crash_loop)
-        return Done(State.BLOCKED)
+        return _block(tx, seats, run_no, code_version, crash_loop, now_us=now_us)
     make_runnable(tx, seats, run_no, now_us=now_us)
     return Done(State.QUEUED)
 
@@ -81,8 +85,11 @@ def count_death(tx: Transaction, run_no: int) -> AfterDeath:
     return after
 
 
-def _block(tx: Transaction, run_no: int, code_version: str, outcome: bytes) -> None:
-    refused = json.loads(tx.execute("SELECT refused_versions FROM runs WHERE no = ?", (run_no,)).get)
+def _block(tx: Transaction, seats: Seats, run_no: int, code_version: str, outcome: bytes, *, now_us: int) -> Done:
+    """Blocks the run, or queues it where a worker has code that has not refused it yet."""
+    row: Any = tx.execute("SELECT namespace, task, refused_versions FROM runs WHERE no = ?", (run_no,)).fetchall()[0]
+    namespace, task, known = row
+    refused: list[str] = json.loads(known)
     if code_version not in refused:
         refused.append(code_version)
     tx.execute(
@@ -90,11 +97,18 @@ def _block(tx: Transaction, run_no: int, code_version: str, outcome: bytes) -> N
         (int(State.BLOCKED), outcome, json.dumps(refused), run_no),
     )
     tx.changes.add(Change(run_no, None))
+    if not seats.other_code(namespace, task, refused):
+        return Done(State.BLOCKED)
+    make_runnable(tx, seats, run_no, now_us=now_us)
+    return Done(State.QUEUED)
 
 
-def restart(tx: Transaction, run_no: int, epoch: int, *, body: bytes, progress: Progress, now_us: int) -> Done | Fenced:
-    if is_fenced(tx, run_no, epoch):
-        return Fenced()
+def restart(
+    tx: Transaction, run_no: int, epoch: int, *, body: bytes, progress: Progress, now_us: int
+) -> Done | Fenced | Superseded:
+    answer = out_of_date(tx, run_no, epoch, progress.applied_offset)
+    if answer is not None:
+        return answer
     note(tx, run_no, progress, now_us=now_us)
     append_fact(tx, run_no, EntryKind.RESTARTED, body=body, now_us=now_us)
     offset, _ = last_entry(tx, run_no)

@@ -1,23 +1,30 @@
 """Appends what a worker asks for, under its epoch and once for each operation."""
 
-from midstream_server.domain.managed import Tenure, fenced, timer_is_early
+from collections.abc import Mapping, Sequence
+
+from midstream_server.domain.managed import Tenure, fenced, superseded, timer_is_early
 from midstream_server.domain.run import EntryKind, State
-from midstream_server.store.interface import Change
-from midstream_server.store.managed import Appended, Early, Fenced, Progress
+from midstream_server.store.interface import Change, HandlerFailure
+from midstream_server.store.managed import Appended, Early, Fenced, Progress, Superseded
 from midstream_server.store.sqlite.append_fact import WORKER_STREAM, append_fact
 from midstream_server.store.sqlite.find import find_stream, last_entry
 from midstream_server.store.sqlite.group_commit import Transaction
 from midstream_server.store.sqlite.hold import record_failures
 
 
-def tenure_of(tx: Transaction, run_no: int) -> Tenure | None:
+def shut_out(tx: Transaction, run_no: int, epoch: int) -> Fenced | None:
+    """What is answered to a worker that has lost the run; None: it speaks for it."""
     row = tx.execute("SELECT state, epoch FROM runs WHERE no = ? AND id IS NOT NULL", (run_no,)).fetchone()
-    return None if row is None else Tenure(State(row[0]), row[1])
+    return Fenced() if row is None or fenced(Tenure(State(row[0]), row[1]), epoch) else None
 
 
-def is_fenced(tx: Transaction, run_no: int, epoch: int) -> bool:
-    tenure = tenure_of(tx, run_no)
-    return tenure is None or fenced(tenure, epoch)
+def out_of_date(tx: Transaction, run_no: int, epoch: int, applied_offset: int) -> Fenced | Superseded | None:
+    """As `shut_out`, and for what an earlier generation of the run still says."""
+    answer = shut_out(tx, run_no, epoch)
+    if answer is not None:
+        return answer
+    begun: int = tx.execute("SELECT generation_offset FROM runs WHERE no = ?", (run_no,)).get
+    return Superseded() if superseded(applied_offset=applied_offset, generation_offset=begun) else None
 
 
 def append_entry(
@@ -31,9 +38,10 @@ def append_entry(
     due_us: int | None,
     progress: Progress,
     now_us: int,
-) -> Appended | Fenced | Early:
-    if is_fenced(tx, run_no, epoch):
-        return Fenced()
+) -> Appended | Fenced | Superseded | Early:
+    answer = out_of_date(tx, run_no, epoch, progress.applied_offset)
+    if answer is not None:
+        return answer
     _, last_us = last_entry(tx, run_no)
     now_us = max(now_us, last_us)
     if due_us is not None and timer_is_early(due_us, now_us):
@@ -50,15 +58,25 @@ def append_entry(
     return Appended(last_entry(tx, run_no)[0])
 
 
-def note_progress(tx: Transaction, run_no: int, epoch: int, progress: Progress, *, now_us: int) -> Appended | Fenced:
-    if is_fenced(tx, run_no, epoch):
-        return Fenced()
+def note_progress(
+    tx: Transaction, run_no: int, epoch: int, progress: Progress, *, now_us: int
+) -> Appended | Fenced | Superseded:
+    answer = out_of_date(tx, run_no, epoch, progress.applied_offset)
+    if answer is not None:
+        return answer
     note(tx, run_no, progress, now_us=now_us)
     return Appended(last_entry(tx, run_no)[0])
 
 
 def note(tx: Transaction, run_no: int, progress: Progress, *, now_us: int) -> None:
-    """Moves cursors forward and records handler failures."""
+    """Records handler failures and moves cursors forward."""
+    for stream_id, failures in _by_stream(progress.failures).items():
+        stream = find_stream(tx, run_no, stream_id)
+        if stream is not None:
+            # A replay fails as the first execution did; what the cursor has passed is known.
+            new = [failure for failure in failures if failure.seq > stream.cursor]
+            record_failures(tx, run_no, stream.no, new, now_us)
+            tx.changes.add(Change(run_no, stream_id))
     for stream_id, cursor in progress.consumed:
         tx.execute(
             "UPDATE streams SET cursor = ?1, cursor_bytes = (SELECT bytes_through FROM entries "
@@ -67,7 +85,10 @@ def note(tx: Transaction, run_no: int, progress: Progress, *, now_us: int) -> No
             (cursor, run_no, stream_id),
         )
         tx.changes.add(Change(run_no, stream_id))
-    for stream_id, failure in progress.failures:
-        stream = find_stream(tx, run_no, stream_id)
-        if stream is not None:
-            record_failures(tx, run_no, stream.no, [failure], now_us)
+
+
+def _by_stream(failures: Sequence[tuple[str, HandlerFailure]]) -> Mapping[str, list[HandlerFailure]]:
+    by_stream: dict[str, list[HandlerFailure]] = {}
+    for stream_id, failure in failures:
+        by_stream.setdefault(stream_id, []).append(failure)
+    return by_stream

@@ -22,15 +22,17 @@ def open_worker(
     lease_until_us: int,
     now_us: int,
 ) -> Opened:
+    had = _end_former(tx, seats, namespace, worker_id)
     worker_no: int = tx.execute(
-        "INSERT INTO workers (namespace, id, lease_until_us) VALUES (?, ?, ?) "
-        "ON CONFLICT (namespace, id) DO UPDATE SET lease_until_us = excluded.lease_until_us RETURNING no",
+        "INSERT INTO workers (namespace, id, lease_until_us) VALUES (?, ?, ?) RETURNING no",
         (namespace, worker_id, lease_until_us),
     ).get
-    had: list[Any] = tx.execute("SELECT no, id, epoch FROM runs WHERE worker = ?", (worker_no,)).fetchall()
-    still = {run_id: run_no for run_no, run_id, epoch in had if (run_id, epoch) in held}
-    for run_no, run_id, _ in had:
-        if run_id not in still:
+    still: dict[str, int] = {}
+    for run_no, run_id, epoch, task in had:
+        if (run_id, epoch) in held and task in tasks:
+            still[run_id] = run_no
+            tx.execute("UPDATE runs SET worker = ? WHERE no = ?", (worker_no, run_no))
+        else:
             end_assignment(tx, run_no, Ending.LEASE_LOST, now_us=now_us)
             make_runnable(tx, seats, run_no, now_us=now_us)
     for task, code_version in tasks.items():
@@ -45,6 +47,20 @@ def open_worker(
     return Opened(worker_no, still)
 
 
+def _end_former(tx: Transaction, seats: Seats, namespace: str, worker_id: str) -> list[Any]:
+    """The runs of the worker's former connection: number, id, epoch, task. That one gets no more.
+
+    Each connection has a number of its own, so that a run on its way to a former one is not taken for the new one's.
+    """
+    former: int | None = tx.execute(
+        "DELETE FROM workers WHERE namespace = ? AND id = ? RETURNING no", (namespace, worker_id)
+    ).get
+    if former is None:
+        return []
+    seats.vacate(former)
+    return tx.execute("SELECT no, id, epoch, task FROM runs WHERE worker = ?", (former,)).fetchall()
+
+
 def renew_lease(tx: Transaction, worker_no: int, *, lease_until_us: int) -> bool:
     renewed = tx.execute(
         "UPDATE workers SET lease_until_us = ? WHERE no = ? RETURNING no", (lease_until_us, worker_no)
@@ -57,9 +73,10 @@ def extend_leases(tx: Transaction, *, lease_until_us: int) -> None:
 
 
 def end_lease(tx: Transaction, seats: Seats, worker_no: int, *, now_us: int) -> list[tuple[int, str]]:
-    """Queues the worker's runs. From here on its epochs are old: whatever it still says is refused."""
+    """Queues the worker's runs. From here on it gets no more, and its epochs are old."""
     runs: list[Any] = tx.execute("SELECT no, id FROM runs WHERE worker = ?", (worker_no,)).fetchall()
     tx.execute("DELETE FROM workers WHERE no = ?", (worker_no,))
+    seats.vacate(worker_no)
     for run_no, _ in runs:
         end_assignment(tx, run_no, Ending.LEASE_LOST, now_us=now_us)
         make_runnable(tx, seats, run_no, now_us=now_us)

@@ -17,6 +17,7 @@ from midstream_server.store.managed import (
     Progress,
     Refused,
     Seats,
+    Superseded,
     Suspended,
 )
 from midstream_server.store.sqlite.group_commit import GroupCommit, Transaction
@@ -58,7 +59,7 @@ class SqliteManagedStore:
     async def close_worker(self, worker_no: int, *, now_us: int) -> None:
         await self._group.submit(lambda tx: lease.end_lease(tx, self._seats, worker_no, now_us=now_us))
 
-    async def claim_queued(self, namespace: str, tasks: Collection[str], *, limit: int, now_us: int) -> int:
+    async def claim_queued(self, namespace: str, tasks: Mapping[str, str], *, limit: int, now_us: int) -> int:
         return await self._group.submit(
             lambda tx: claim.claim_queued(tx, self._seats, namespace, tasks, limit=limit, now_us=now_us), weight=limit
         )
@@ -74,14 +75,16 @@ class SqliteManagedStore:
         due_us: int | None,
         progress: Progress,
         now_us: int,
-    ) -> Appended | Fenced | Early:
+    ) -> Appended | Fenced | Superseded | Early:
         return await self._group.submit(
             lambda tx: journal.append_entry(
                 tx, run_no, epoch, kind, key=key, body=body, due_us=due_us, progress=progress, now_us=now_us
             )
         )
 
-    async def note_progress(self, run_no: int, epoch: int, progress: Progress, *, now_us: int) -> Appended | Fenced:
+    async def note_progress(
+        self, run_no: int, epoch: int, progress: Progress, *, now_us: int
+    ) -> Appended | Fenced | Superseded:
         return await self._group.submit(lambda tx: journal.note_progress(tx, run_no, epoch, progress, now_us=now_us))
 
     async def suspend(
@@ -89,19 +92,17 @@ class SqliteManagedStore:
         run_no: int,
         epoch: int,
         *,
-        applied_offset: int,
         listening: Collection[str],
         timers: Mapping[int, int],
         checkpoint: bytes,
         progress: Progress,
         now_us: int,
-    ) -> Suspended | Refused | Fenced:
+    ) -> Suspended | Refused | Fenced | Superseded:
         return await self._group.submit(
             lambda tx: suspend(
                 tx,
                 run_no,
                 epoch,
-                applied_offset=applied_offset,
                 listening=listening,
                 timers=timers,
                 checkpoint=checkpoint,
@@ -112,7 +113,7 @@ class SqliteManagedStore:
 
     async def finish_managed(
         self, run_no: int, epoch: int, state: State, outcome: bytes, *, progress: Progress, now_us: int
-    ) -> Done | Fenced:
+    ) -> Done | Fenced | Superseded:
         return await self._group.submit(
             lambda tx: end.finish_managed(
                 tx, run_no, epoch, state, outcome, progress=progress, periods=self._periods, now_us=now_us
@@ -120,7 +121,9 @@ class SqliteManagedStore:
         )
 
     async def block(self, run_no: int, epoch: int, code_version: str, outcome: bytes, *, now_us: int) -> Done | Fenced:
-        return await self._group.submit(lambda tx: end.block(tx, run_no, epoch, code_version, outcome, now_us=now_us))
+        return await self._group.submit(
+            lambda tx: end.block(tx, self._seats, run_no, epoch, code_version, outcome, now_us=now_us)
+        )
 
     async def release(
         self, run_no: int, epoch: int, code_version: str, *, died: bool, crash_loop: bytes, now_us: int
@@ -132,7 +135,9 @@ class SqliteManagedStore:
 
         return await self._group.submit(operation)
 
-    async def restart(self, run_no: int, epoch: int, *, body: bytes, progress: Progress, now_us: int) -> Done | Fenced:
+    async def restart(
+        self, run_no: int, epoch: int, *, body: bytes, progress: Progress, now_us: int
+    ) -> Done | Fenced | Superseded:
         return await self._group.submit(
             lambda tx: end.restart(tx, run_no, epoch, body=body, progress=progress, now_us=now_us)
         )

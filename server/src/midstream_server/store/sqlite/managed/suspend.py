@@ -5,11 +5,11 @@ from collections.abc import Collection, Mapping
 from midstream_server.domain.managed import Ending, Unapplied, may_suspend
 from midstream_server.domain.run import EntryKind, State
 from midstream_server.store.interface import Change
-from midstream_server.store.managed import Fenced, Progress, Refused, Suspended
+from midstream_server.store.managed import Fenced, Progress, Refused, Superseded, Suspended
 from midstream_server.store.sqlite.find import last_entry
 from midstream_server.store.sqlite.group_commit import Transaction
 from midstream_server.store.sqlite.managed.assignment import end_assignment
-from midstream_server.store.sqlite.managed.journal import is_fenced, note
+from midstream_server.store.sqlite.managed.journal import note, out_of_date
 
 
 def suspend(
@@ -17,18 +17,19 @@ def suspend(
     run_no: int,
     epoch: int,
     *,
-    applied_offset: int,
     listening: Collection[str],
     timers: Mapping[int, int],
     checkpoint: bytes,
     progress: Progress,
     now_us: int,
-) -> Suspended | Refused | Fenced:
-    if is_fenced(tx, run_no, epoch):
-        return Fenced()
+) -> Suspended | Refused | Fenced | Superseded:
+    answer = out_of_date(tx, run_no, epoch, progress.applied_offset)
+    if answer is not None:
+        return answer
     _, last_us = last_entry(tx, run_no)
     now_us = max(now_us, last_us)
-    if not may_suspend(_unapplied(tx, run_no, applied_offset), listening=listening, timers=timers, now_us=now_us):
+    unapplied = _unapplied(tx, run_no, progress.applied_offset)
+    if not may_suspend(unapplied, listening=listening, timers=timers, now_us=now_us):
         return Refused(now_us)
     note(tx, run_no, progress, now_us=now_us)
     tx.execute(
