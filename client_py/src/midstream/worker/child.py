@@ -6,6 +6,7 @@ or has ended; when the worker is gone, it goes too.
 
 import asyncio
 import os
+import select
 import signal
 import socket
 import sys
@@ -17,12 +18,13 @@ from typing import Any, Final, NoReturn
 from midstream.clock import SystemClock
 from midstream.task import Task
 from midstream.v1.worker_service_pb2 import WorkRequest, WorkResponse
-from midstream.worker import local_frames, run_log, warm_up
+from midstream.worker import local_frames, warm_up
 from midstream.worker.frames import READY, FrameSocket
 from midstream.worker.host import RunHost
 from midstream.worker.piped_calls import PipedCalls
 from midstream.worker.template_settings import TemplateSettings
 
+_WARM_UPS: Final = 1
 _ENDING: Final = ("suspend", "finish", "block", "release")
 
 
@@ -75,7 +77,6 @@ def run(stream: socket.socket, tasks: Mapping[str, Task[Any, Any]], settings: Te
         for number in (signal.SIGINT, signal.SIGTERM):
             # Not SIG_IGN, which programs that a step starts would inherit.
             signal.signal(number, lambda *_: None)
-        run_log.set_up(settings.log_format)
         with asyncio.Runner() as runner:
             runner.run(_serve(stream, tasks, settings))
     except BaseException:
@@ -85,10 +86,16 @@ def run(stream: socket.socket, tasks: Mapping[str, Task[Any, Any]], settings: Te
 
 
 async def _serve(stream: socket.socket, tasks: Mapping[str, Task[Any, Any]], settings: TemplateSettings) -> None:
-    child = Child(stream, tasks, settings)
-    warm_up.once()
-    child.ready()
+    if not _is_readable(stream):
+        for _ in range(_WARM_UPS):
+            warm_up.once()
+    # Else its run is there already.
+    Child(stream, tasks, settings).ready()
     await asyncio.get_running_loop().create_future()
+
+
+def _is_readable(stream: socket.socket) -> bool:
+    return bool(select.select((stream,), (), (), 0)[0])
 
 
 def _exit(code: int = 0) -> NoReturn:

@@ -65,9 +65,9 @@ async def in_process_worker(
     """Executes runs of `tasks` for as long as the block lasts, on this loop, without a process for each.
 
     `client` is a client, a URL, or None for MIDSTREAM_URL; the clock of `local_server()` comes with its client.
-    `idle_timeout` is how long a run that waits stays as it is, None: as its task says. `always_suspend=True` suspends it
-    at every chance and rebuilds it from its log: a task that does not survive that has effects outside its memory that
-    belong in steps.
+    `idle_timeout` is how long a run that waits stays as it is, None: as its task says. `always_suspend=True` suspends
+    it at every chance and rebuilds it from its log: a task that does not survive that has effects outside its memory
+    that belong in steps.
     """
     by_name = {task.name: task for task in tasks}
     if not by_name:

@@ -4,7 +4,7 @@ import socket
 import sys
 from typing import NoReturn
 
-from midstream.worker import child, tasks
+from midstream.worker import child, run_log, tasks
 from midstream.worker.template import prepare_process
 from midstream.worker.template_settings import TemplateSettings
 
@@ -13,7 +13,9 @@ def main() -> NoReturn:
     stream = socket.socket(fileno=int(sys.argv[1]))
     settings = TemplateSettings.from_json(sys.argv[2])
     prepare_process(settings)
-    child.run(stream, tasks.load(settings.modules), settings)
+    loaded = tasks.load(settings.modules)
+    run_log.set_up(settings.log_format)
+    child.run(stream, loaded, settings)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from midstream.task import Task
-from midstream.worker import child, tasks, warm_up
+from midstream.worker import child, run_log, tasks, warm_up
 from midstream.worker.orphans import kill_group
 from midstream.worker.template_settings import TemplateSettings
 
@@ -31,30 +31,55 @@ _WARM_UPS: Final = 30
 _READ_BYTES: Final = 65536
 
 
+class Lines:
+    """JSON lines from a blocking socket."""
+
+    def __init__(self, stream: socket.socket) -> None:
+        self._stream = stream
+        self._buffer = b""
+
+    def read(self) -> list[dict[str, Any]]:
+        """What has arrived, at least one line; empty at the end."""
+        while True:
+            try:
+                data = self._stream.recv(_READ_BYTES)
+            except ConnectionResetError:  # the worker was killed, and had not read what came last
+                data = b""
+            if not data:
+                return []
+            *lines, self._buffer = (self._buffer + data).split(b"\n")
+            if lines:
+                return [json.loads(line) for line in lines]
+
+
 class Template:
     """Makes, kills and reaps children. Dies with the worker, and takes them along."""
 
-    def __init__(self, control: socket.socket, settings: TemplateSettings, loaded: dict[str, Task[Any, Any]]) -> None:
+    def __init__(
+        self, control: socket.socket, lines: Lines, settings: TemplateSettings, loaded: dict[str, Task[Any, Any]]
+    ) -> None:
         self._control = control
         self._settings = settings
         self._tasks = loaded
         self._children: set[int] = set()
-        self._lines = _Lines(control)
+        self._lines = lines
         self.spawns = settings.start_method == "spawn"
         self._wake_read, self._wake_write = os.pipe()
         for end in (self._wake_read, self._wake_write):
             os.set_blocking(end, False)
 
-    def serve(self) -> NoReturn:
+    def serve(self, orders: list[dict[str, Any]]) -> NoReturn:
+        """`orders` came together with the settings."""
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         selector = selectors.DefaultSelector()
         selector.register(self._control, selectors.EVENT_READ)
         selector.register(self._wake_read, selectors.EVENT_READ)
+        self._obey(orders)
         while True:
             for key, _ in selector.select():
                 if key.fileobj is self._control:
-                    self._obey()
+                    self._obey(self._lines.read() or self._end())
                 else:
                     with suppress(BlockingIOError):
                         os.read(self._wake_read, _READ_BYTES)
@@ -67,8 +92,8 @@ class Template:
         except OSError:
             self._end()
 
-    def _obey(self) -> None:
-        for order in self._lines.read() or self._end():
+    def _obey(self, orders: list[dict[str, Any]]) -> None:
+        for order in orders:
             if order["do"] == "fork":
                 self._make_child()
             elif order["do"] == "kill" and order["pid"] in self._children:
@@ -121,33 +146,15 @@ class Template:
         os._exit(0)
 
 
-class _Lines:
-    """JSON lines from a blocking socket."""
-
-    def __init__(self, stream: socket.socket) -> None:
-        self._stream = stream
-        self._buffer = b""
-
-    def read(self) -> list[dict[str, Any]]:
-        """What has arrived, at least one line; empty at the end."""
-        while True:
-            try:
-                data = self._stream.recv(_READ_BYTES)
-            except ConnectionResetError:  # the worker was killed, and had not read what came last
-                data = b""
-            if not data:
-                return []
-            *lines, self._buffer = (self._buffer + data).split(b"\n")
-            if lines:
-                return [json.loads(line) for line in lines]
-
-
 def main() -> NoReturn:
     control = socket.socket(fileno=int(sys.argv[1]))
     for number in (signal.SIGINT, signal.SIGTERM):
         # The worker decides when to go; this process goes when the worker has.
         signal.signal(number, lambda *_: None)
-    (first,) = _Lines(control).read()
+    lines = Lines(control)
+    first, *orders = lines.read() or [{}]
+    if not first:
+        os._exit(0)
     settings = TemplateSettings.from_json(json.dumps(first))
     prepare_process(settings)
     try:
@@ -156,7 +163,11 @@ def main() -> NoReturn:
     except tasks.TasksNotFound as error:
         control.sendall(json.dumps({"event": "failed", "error": str(error)}).encode() + b"\n")
         os._exit(1)
-    template = Template(control, settings, loaded)
+    run_log.set_up(settings.log_format)
+    for task in loaded.values():
+        # Made once here, not by every child.
+        task.payload_codec, task.result_codec  # noqa: B018
+    template = Template(control, lines, settings, loaded)
     threads = _threads()
     template.spawns |= settings.start_method == "auto" and bool(threads)
     if not template.spawns:
@@ -165,7 +176,7 @@ def main() -> NoReturn:
         gc.collect()
         gc.freeze()
     template.tell("ready", tasks=code_versions, threads=threads, spawns=template.spawns, pid=os.getpid())
-    template.serve()
+    template.serve(orders)
 
 
 def prepare_process(settings: TemplateSettings) -> None:
