@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -65,10 +66,18 @@ class WorkerProcess:
                 raise AssertionError(f"no {name} {fields} in {self.events}")
             return found()[count - 1]
 
+    def wait_for_print(self, beginning: str) -> str:
+        """The first printed line that begins so."""
+        self.wait_until(lambda: any(text.startswith(beginning) for text in self.printed()))
+        return next(text for text in self.printed() if text.startswith(beginning))
+
     def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Looks whenever the worker has said something. Raises AssertionError."""
+        """Looks whenever the worker has said something, and every now and then. Raises AssertionError."""
+        give_up = time.monotonic() + WAIT_SECONDS
         with self._changed:
-            assert self._changed.wait_for(condition, WAIT_SECONDS), self.events
+            while not condition():
+                assert time.monotonic() < give_up, self.events
+                self._changed.wait(0.05)
 
     def printed(self) -> list[str]:
         """What runs printed, and stderr."""
