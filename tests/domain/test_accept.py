@@ -101,7 +101,7 @@ def test_a_key_is_known_within_its_batch() -> None:
     verdict = decide(draft(key="k"), draft(b"q"), draft(key="k"), draft(b"q", key="k"))
     assert short(verdict) == [1, 2, 1, Reason.IDEMPOTENCY_KEY_REUSED]
     assert verdict.outcomes[2] == Accepted(1, 2, NOW_US, deduplicated=True)
-    assert [place.seq for place in verdict.placed] == [1, 2]
+    assert [seq for _, seq, _, _ in verdict.placed] == [1, 2]
 
 
 @pytest.mark.parametrize("refused", [draft(key="k", flaw=FLAW), draft(key="k", size=11)], ids=["flawed", "too full"])
@@ -114,7 +114,7 @@ def test_a_refused_record_burns_no_key(refused: Draft) -> None:
 def test_a_refused_record_takes_no_place() -> None:
     verdict = decide(draft(), draft(flaw=FLAW), draft())
     assert short(verdict) == [1, Reason.PAYLOAD_INVALID, 2]
-    assert [(place.seq, place.offset, place.bytes_through) for place in verdict.placed] == [(1, 2, 1), (2, 3, 2)]
+    assert [place for _, *place in verdict.placed] == [[1, 2, 1], [2, 3, 2]]
 
 
 @pytest.mark.parametrize(("now_us", "at_us"), [(899, 900), (900, 900), (901, 901)])
@@ -194,19 +194,19 @@ def test_every_draft_has_its_outcome_and_places_are_without_gaps(
         for each, outcome in zip(drafts, verdict.outcomes, strict=True)
         if isinstance(outcome, Accepted) and not outcome.deduplicated
     ]
-    assert [(place.draft, place.seq, place.offset) for place in verdict.placed] == [
+    assert [(draft, seq, offset) for draft, seq, offset, _ in verdict.placed] == [
         (each, outcome.seq, outcome.offset) for each, outcome in new
     ]
     assert [outcome.seq for _, outcome in new] == list(range(21, 21 + len(new)))
     assert [outcome.offset for _, outcome in new] == list(range(51, 51 + len(new)))
     total = head.bytes_through
-    for place in verdict.placed:
-        total += place.draft.size
-        assert place.bytes_through == total
-        assert place.draft.flaw is None
-        assert place.seq - head.cursor <= limits.max_unread_records
+    for draft, seq, _, bytes_through in verdict.placed:
+        total += draft.size
+        assert bytes_through == total
+        assert draft.flaw is None
+        assert seq - head.cursor <= limits.max_unread_records
         assert total - head.cursor_bytes <= limits.max_unread_bytes
-    keys = [place.draft.key for place in verdict.placed if place.draft.key is not None]
+    keys = [draft.key for draft, _, _, _ in verdict.placed if draft.key is not None]
     assert len(keys) == len(set(keys))
     assert not known & set(keys)
     assert finished is None or not verdict.placed
@@ -216,14 +216,15 @@ def test_every_draft_has_its_outcome_and_places_are_without_gaps(
 def test_the_same_batch_again_adds_nothing_to_what_had_keys(drafts: list[Draft]) -> None:
     first = decide(*drafts)
     stored = {
-        place.draft.key: Earlier(place.seq, place.offset, first.at_us, place.draft.payload)
-        for place in first.placed
-        if place.draft.key is not None
+        draft.key: Earlier(seq, offset, first.at_us, draft.payload)
+        for draft, seq, offset, _ in first.placed
+        if draft.key is not None
     }
-    last = first.placed[-1] if first.placed else None
-    head = EMPTY if last is None else replace_head(offset=last.offset, seq=last.seq, bytes_through=last.bytes_through)
+    head = EMPTY
+    for _, seq, offset, bytes_through in first.placed:
+        head = replace_head(offset=offset, seq=seq, bytes_through=bytes_through)
     again = decide(*drafts, head=head, earlier=stored, now_us=NOW_US + 5)
-    assert all(place.draft.key is None for place in again.placed)
+    assert all(draft.key is None for draft, _, _, _ in again.placed)
     for each, before, after in zip(drafts, first.outcomes, again.outcomes, strict=True):
         if each.key is not None and isinstance(before, Accepted):
             assert isinstance(after, Accepted)
