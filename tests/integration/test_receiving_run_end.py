@@ -99,19 +99,27 @@ async def test_what_a_failing_block_took_and_did_not_finish_stays_unconsumed(loc
     assert (await local.client.get_run("job")).stream("numbers").cursor == 1
 
 
+async def cancel_when(attached: asyncio.Event, local: LocalServer, run_id: str) -> None:
+    await attached.wait()
+    await local.client.cancel_run(run_id)
+
+
 async def test_a_cancelled_run_leaves_its_block_with_run_cancelled(local: LocalServer) -> None:
     cleaned_up: list[bool] = []
 
     async def work() -> None:
         async with local.client.attach("job", task="t"):
-            await local.client.cancel_run("job")
+            attached.set()
             try:
                 await numbers.once()
             finally:
                 cleaned_up.append(True)
 
+    attached = asyncio.Event()
+    cancelling = asyncio.create_task(cancel_when(attached, local, "job"))
     with pytest.raises(RunCancelled):
         await work()
+    await cancelling
     assert cleaned_up
     assert (await local.client.get_run("job")).state is RunState.CANCELLED
     task = asyncio.current_task()
@@ -120,13 +128,16 @@ async def test_a_cancelled_run_leaves_its_block_with_run_cancelled(local: LocalS
 
 
 async def test_a_run_that_returns_a_value_in_spite_of_the_cancel_is_completed(local: LocalServer) -> None:
-    async with local.client.attach(task="t") as run:
-        await local.client.cancel_run(run.id)
+    attached = asyncio.Event()
+    cancelling = asyncio.create_task(cancel_when(attached, local, "job"))
+    async with local.client.attach("job", task="t") as run:
+        attached.set()
         try:
             await numbers.once()
         except asyncio.CancelledError:
             run.finish("anyway")
-    assert (await local.client.get_run(run.id)).result == "anyway"
+    await cancelling
+    assert (await local.client.get_run("job")).result == "anyway"
 
 
 async def test_a_task_that_is_cancelled_cancels_its_run_and_stays_cancelled(local: LocalServer) -> None:
