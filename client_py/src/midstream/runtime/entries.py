@@ -14,18 +14,19 @@ def timer_fired(operation: int, due_us: int) -> Entry:
     return Entry(timer_fired=Entry.TimerFired(operation=operation, due_time=to_timestamp(due_us)))
 
 
-def step_began(operation: int, epoch: int) -> Entry:
-    return Entry(step_began=Entry.StepBegan(operation=operation, epoch=epoch))
+def step_began(operation: int, epoch: int, *, name: str = "") -> Entry:
+    return Entry(step_began=Entry.StepBegan(operation=operation, name=name, epoch=epoch))
 
 
-def step_returned(operation: int, attempt: int, value: Payload) -> Entry:
-    return Entry(step_ended=Entry.StepEnded(operation=operation, attempt=attempt, value=value))
+def step_returned(operation: int, attempt: int, value: Payload, *, name: str = "") -> Entry:
+    return Entry(step_ended=Entry.StepEnded(operation=operation, name=name, attempt=attempt, value=value))
 
 
-def step_raised(operation: int, attempt: int, error: BaseException) -> Entry:
-    return Entry(step_ended=Entry.StepEnded(operation=operation, attempt=attempt, failure=failure_of(error)))
+def step_raised(operation: int, attempt: int, error: BaseException, *, name: str = "") -> Entry:
+    ended = Entry.StepEnded(operation=operation, name=name, attempt=attempt, failure=failure_of(error))
+    return Entry(step_ended=ended)
 
 
-def step_interrupted(operation: int, attempt: int) -> Entry:
+def step_interrupted(operation: int, attempt: int, *, name: str = "") -> Entry:
     failure = Failure(error_type=INTERRUPTED, message="its process was lost while it ran; it is not repeated")
-    return Entry(step_ended=Entry.StepEnded(operation=operation, attempt=attempt, failure=failure))
+    return Entry(step_ended=Entry.StepEnded(operation=operation, name=name, attempt=attempt, failure=failure))

@@ -58,7 +58,7 @@ class PendingStep:
 
     def began(self, epoch: int) -> Entry:
         """The entry that must come back before an at-most-once step may run."""
-        return entries.step_began(self.operation, epoch)
+        return entries.step_began(self.operation, epoch, name=self.name)
 
     def returned(self, value: Any) -> Entry:
         """The attempt's end. A value that has no serial form makes it a failure."""
@@ -66,12 +66,12 @@ class PendingStep:
             payload = self.codec.encode(value)
         except Exception as error:
             return self.raised(error)
-        return entries.step_returned(self.operation, self.attempt, payload)
+        return entries.step_returned(self.operation, self.attempt, payload, name=self.name)
 
     def raised(self, error: BaseException) -> Entry:
         """The attempt's end."""
-        return entries.step_raised(self.operation, self.attempt, error)
+        return entries.step_raised(self.operation, self.attempt, error, name=self.name)
 
     def interrupted(self) -> Entry:
         """The end of an at-most-once step that another epoch began."""
-        return entries.step_interrupted(self.operation, self.attempt)
+        return entries.step_interrupted(self.operation, self.attempt, name=self.name)

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import time
 from collections.abc import Callable
 from contextvars import Context
 from dataclasses import dataclass
@@ -87,6 +88,7 @@ class StepRunner:
     async def _run(self, step: PendingStep, attempt: _Attempt, context: Context) -> None:
         if step.not_before_us:
             await self._clock.sleep_until(self._server_time.by_own_clock(step.not_before_us))
+        begun_ns = time.monotonic_ns()
         try:
             async with asyncio.timeout(None if step.timeout_us is None else step.timeout_us / 1e6):
                 value = await self._value(step, context)
@@ -98,6 +100,7 @@ class StepRunner:
             entry = step.returned(value)
             if entry.ByteSize() > MAX_PAYLOAD_BYTES:
                 entry = step.raised(ValueError(_too_large(step, entry)))
+        entry.step_ended.duration.FromNanoseconds(time.monotonic_ns() - begun_ns)
         # Otherwise it was aborted meanwhile, and nobody waits for it.
         if self._attempts.get(step.operation) is attempt and not step.cancelled:
             self._append(entry)
