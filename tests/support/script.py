@@ -29,6 +29,9 @@ class Script:
         if begin:
             self.begin()
 
+    def is_suspendable(self) -> bool:
+        return self.execution.suspendable
+
     def begin(self) -> None:
         self.append(Entry(started=Entry.Started(seed=b"seed")))
 

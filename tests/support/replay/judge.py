@@ -7,7 +7,7 @@ from midstream.runtime.execution import Execution
 from midstream.task import Task
 from midstream.v1.entry_pb2 import Entry
 from midstream.v1.run_pb2 import Run
-from support.replay.model import RUN_ID, ModelServer
+from support.replay.model import ModelServer
 from support.replay.shapes import CHAT, LATE, STOP
 from support.replay.world import Life, World
 
@@ -45,7 +45,7 @@ def _fold(task: Task[Any, Any], world: World, server: ModelServer, log: list[Ent
     for generation in range(server.generation + 1):
         life = Life(generation)
         with world.living(life):
-            execution = Execution(task, run_id=RUN_ID, generation=generation)
+            execution = Execution(task, run_id=server.run_id, generation=generation)
             for entry in log:
                 if not execution.ended and not entry.HasField("ended"):
                     execution.apply(entry)

@@ -41,6 +41,7 @@ class ModelServer:
     """One run and the workers that come for it."""
 
     def __init__(self, rng: Random, spec: RunSpec, *, deadline_us: int | None, omissions: Omissions) -> None:
+        self.run_id = RUN_ID
         self.now_us = 1_767_225_600_000_000
         self.state = Run.STATE_QUEUED
         self.epoch = 0
@@ -156,6 +157,9 @@ class ModelServer:
             self._make_runnable()
         self._dispatch()
         return connection
+
+    def close(self) -> None:
+        """Nothing to do: there is nothing but memory."""
 
     def disconnect(self, connection: ModelConnection) -> None:
         if connection in self._connections:

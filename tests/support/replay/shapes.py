@@ -377,4 +377,4 @@ def random_task(seed: int, world: World) -> Task[Any, Any]:
         out.append(await body.step("end", 1))
         return {"out": out}
 
-    return Task(function, "fuzz", version="1")
+    return Task(function, f"fuzz-{seed}", version="1")

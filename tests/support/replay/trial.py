@@ -12,7 +12,8 @@ from midstream.v1.worker_service_pb2 import WorkRequest, WorkResponse
 from support.replay import judge
 from support.replay.bugs import NO_BUG, Bug
 from support.replay.host import Host
-from support.replay.model import ModelConnection, ModelServer
+from support.replay.model import ModelServer
+from support.replay.real import RealRun, RealServers
 from support.replay.shapes import APPROVAL, CHAT, LATE, STREAMS, random_task
 from support.replay.world import World
 
@@ -29,7 +30,7 @@ class Worker:
     """A worker process: at most one host, and a connection."""
 
     name: str
-    connection: ModelConnection
+    connection: Any
     skew_us: int
     host: Host | None = None
 
@@ -43,21 +44,26 @@ class Trial:
     counts: Counter[str] = field(default_factory=Counter)
 
 
-def run_trial(seed: int, bug: Bug = NO_BUG) -> Trial:
-    """Raises AssertionError, or Diverged, where anything is not as it must be."""
-    return _Schedule(seed, bug).run()
+def run_trial(seed: int, bug: Bug = NO_BUG, *, servers: RealServers | None = None) -> Trial:
+    """Against the model, or a real server. Raises AssertionError, or Diverged, where anything is not as it must be."""
+    return _Schedule(seed, bug, servers).run()
 
 
 class _Schedule:
-    def __init__(self, seed: int, bug: Bug) -> None:
+    def __init__(self, seed: int, bug: Bug, servers: RealServers | None) -> None:
         self.rng = Random(f"schedule {seed}")
         self.seed = seed
         self.bug = bug
         self.world = World()
         self.task = random_task(seed, self.world)
         deadline_us = self.rng.choice([None, None, None, 20_000_000])
-        spec = RunSpec(task="fuzz", payload=Payload(json='{"from":"outside"}'))
-        self.server = ModelServer(self.rng, spec, deadline_us=deadline_us, omissions=bug.omissions)
+        spec = RunSpec(task=self.task.name, payload=Payload(json='{"from":"outside"}'))
+        self.server: Any = (
+            ModelServer(self.rng, spec, deadline_us=deadline_us, omissions=bug.omissions)
+            if servers is None
+            else RealRun(servers, f"run_{seed}", spec, deadline_us=deadline_us)
+        )
+        self.version = WorkRequest.TaskVersion(task=self.task.name, code_version="1")
         self.workers: list[Worker] = []
         self.sent: dict[str, tuple[str, int, int]] = {}
         self.cancels = self.rng.random() < 0.25
@@ -75,6 +81,7 @@ class _Schedule:
             self.move(busy=moves < _BUSY_MOVES)
             moves += 1
             assert not self.server.wakes_nobody(), "suspended with an entry in the log that should have woken it"
+        self.server.close()
         for worker in self.workers:
             if worker.host is not None:
                 worker.host.kill()
@@ -118,8 +125,8 @@ class _Schedule:
 
     def start_worker(self) -> None:
         self.names += 1
-        name = f"worker-{self.names}"
-        opening = WorkRequest(open=WorkRequest.Open(worker_id=name, credit=1))
+        name = f"worker-{self.seed}-{self.names}"
+        opening = WorkRequest(open=WorkRequest.Open(worker_id=name, credit=1, tasks=[self.version]))
         connection = self.server.connect(opening.SerializeToString())
         skew_us = self.rng.choice([0, 200_000, 3_000_000, -3_000_000])
         self.workers.append(Worker(name, connection, skew_us))
@@ -134,7 +141,7 @@ class _Schedule:
 
     def reconnect(self, worker: Worker) -> None:
         self.server.disconnect(worker.connection)
-        opening = WorkRequest.Open(worker_id=worker.name, credit=0 if worker.host else 1)
+        opening = WorkRequest.Open(worker_id=worker.name, credit=0 if worker.host else 1, tasks=[self.version])
         if worker.host is not None:
             opening.held.append(worker.host.held())
         worker.connection = self.server.connect(WorkRequest(open=opening).SerializeToString())
