@@ -154,3 +154,12 @@ def children_of(pid: int) -> dict[int, str]:
 def exists(pid: int) -> bool:
     """Zombies exist, too."""
     return Path(f"/proc/{pid}").exists()
+
+
+def is_running(pid: int) -> bool:
+    """False for zombies: whoever adopted them may take its time."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"

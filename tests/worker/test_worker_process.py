@@ -10,7 +10,7 @@ import pytest
 import midstream
 from midstream import Client, RunState
 from support.server_process import ServerProcess
-from support.worker_process import WorkerProcess, children_of, exists
+from support.worker_process import WorkerProcess, children_of, exists, is_running
 
 MODULE = '''
 import asyncio, logging, os, time
@@ -196,9 +196,8 @@ async def test_nothing_outlives_a_killed_worker(server_process: ServerProcess, c
         worker.wait_for_print("spinning")
         template = template_of(worker)
         pids = {template, *children_of(template)}
-        # `wait` returns when nobody holds the worker's output any more.
         worker.kill9()
-    assert not [pid for pid in pids if exists(pid) and pid not in children_of(1)]
+        worker.wait_until(lambda: not any(is_running(pid) for pid in pids))
 
 
 async def test_it_waits_for_a_server(server_process: ServerProcess, client: Client, directory: Path) -> None:

@@ -148,3 +148,7 @@ def worker(
         asyncio.run(run_worker(address, settings, Report(settings.log_format)))
     except TemplateFailed as error:
         raise CannotStart(str(error)) from None
+
+
+# A worker tries for ever.
+worker.params = [option for option in worker.params if option.name != "retry_for"]

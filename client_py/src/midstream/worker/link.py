@@ -40,6 +40,7 @@ class Link:
         self._call: Any = None
         self._ending = asyncio.Event()
         self._ended = asyncio.Event()
+        self._open = asyncio.Event()
         self._reopening = False
         self._call_was_open = False
 
@@ -67,10 +68,15 @@ class Link:
         finally:
             self._ended.set()
 
+    async def wait_until_open(self) -> None:
+        """Returns while there is a call, and so `send` works."""
+        await self._open.wait()
+
     def reopen(self) -> None:
         """Ends the call, and makes another at once."""
         self._reopening = True
         self._outgoing = None
+        self._open.clear()
         if self._call is not None:
             self._call.cancel()
 
@@ -100,6 +106,7 @@ class Link:
                     self._call_was_open = True
                     backoff.reset()
                     self._outgoing = outgoing
+                    self._open.set()
                 self._user.received(frame, data)
             code = await call.code()
             if code is grpc.StatusCode.OK:
@@ -114,6 +121,7 @@ class Link:
             return Unavailable("the call was cancelled", code="UNAVAILABLE")
         finally:
             self._outgoing = None
+            self._open.clear()
             self._call = None
             writer.cancel()
             call.cancel()

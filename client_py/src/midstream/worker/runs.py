@@ -42,13 +42,17 @@ class Runs:
 
     def assigned(self, frame: WorkResponse.Assigned, data: bytes) -> None:
         run = self._runs.get(frame.run_id)
-        if run is None or run.epoch != frame.epoch:
-            if run is not None:
-                self._drop(run)
-            run = self._begin(frame)
-        # Else it begins a new generation, in the process that it has.
-        run.received_offset = 0
+        if run is not None and run.epoch == frame.epoch:
+            # It begins a new generation, in the process that it has.
+            run.received_offset = 0
+            run.executor.deliver(data)
+            return
+        if run is not None:
+            self._drop(run)
+        run = self._begin(frame)
         run.executor.deliver(data)
+        # Now that the process has something to do.
+        self._report.assigned(run.run_id, run.task, run.epoch, frame.last_offset, frame.HasField("suspended"))
 
     def relay(self, run_id: str, epoch: int, data: bytes, *, last_offset: int | None = None) -> None:
         run = self._find(run_id, epoch)
@@ -106,8 +110,6 @@ class Runs:
         run = AssignedRun(frame.run_id, frame.epoch, frame.task, self._start(frame, said, died))
         self._runs[run.run_id] = run
         self._empty.clear()
-        resumed = frame.HasField("suspended")
-        self._report.assigned(run.run_id, run.task, run.epoch, frame.last_offset, resumed)
         return run
 
     def _said(self, run: AssignedRun, data: bytes) -> None:

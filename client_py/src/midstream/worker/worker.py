@@ -3,6 +3,7 @@
 import asyncio
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 from midstream.connection import Connection
@@ -41,7 +42,6 @@ class Worker:
         self._draining = False
         self._drain_frame = WorkResponse(drain=WorkResponse.Drain()).SerializeToString()
         self._heartbeat: asyncio.Task[None] | None = None
-        self._opened = asyncio.Event()
 
     async def run(self) -> None:
         """Until `drain` or `stop`. Raises MidstreamError where the server refuses this worker."""
@@ -53,7 +53,7 @@ class Worker:
 
     async def wait_until_open(self) -> None:
         """Returns once the server has taken this worker."""
-        await self._opened.wait()
+        await self._link.wait_until_open()
 
     async def drain(self, timeout_us: int) -> None:
         """Takes no more runs, has those suspended that can be, gives the others back after the timeout, and ends."""
@@ -67,6 +67,9 @@ class Worker:
                 async with asyncio.timeout(timeout_us / 1e6):
                     await self.runs.wait_until_empty()
             except TimeoutError:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LAST_WORDS_SECONDS):
+                        await self._link.wait_until_open()
                 for run in self.runs:
                     self.runs.give_back(run, "the worker is shutting down")
         await self._link.end(_LAST_WORDS_SECONDS)
@@ -123,7 +126,6 @@ class Worker:
 
     def _begin_call(self, opened: WorkResponse.Opened, data: bytes) -> None:
         self._report.connected(str(self._connection.address), len(self.runs))
-        self._opened.set()
         if self._heartbeat is not None:
             self._heartbeat.cancel()
         period = opened.lease.ToMicroseconds() / 1e6 / _BEATS_PER_LEASE
