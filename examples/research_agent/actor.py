@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from narrator import Narrator
 
@@ -16,13 +16,13 @@ class StageError(Exception):
 
 
 class Actor:
-    """A process. Its lines are shown, unless it is `silent`, and kept, so that the play can wait for them."""
+    """A process. Its lines are kept, so that the play can wait for them, and shown: by `show`, where that is given."""
 
-    def __init__(self, name: str, style: str, narrator: Narrator, *, silent: bool = False) -> None:
+    def __init__(self, name: str, style: str, narrator: Narrator, *, show: Callable[[str], None] | None = None) -> None:
         self.name = name
         self._style = style
         self._narrator = narrator
-        self._silent = silent
+        self._show = self._show_as_it_is if show is None else show
         self._lines: list[str] = []
         self._heard = 0
         self._changed = asyncio.Event()
@@ -48,9 +48,15 @@ class Actor:
             line = raw.decode(errors="replace").rstrip()
             self._lines.append(line)
             self._changed.set()
-            if not self._silent:
-                self._narrator.line(self.name, self._style, line)
+            self._show(line)
         self._changed.set()
+
+    def _show_as_it_is(self, line: str) -> None:
+        self._narrator.line(self.name, self._style, line)
+
+    @property
+    def pid(self) -> int:
+        return self._running.pid
 
     async def says(self, *words: str) -> str:
         """Waits for the next line that holds all of `words` and returns it; StageError if it cannot come any more."""

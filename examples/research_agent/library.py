@@ -2,46 +2,42 @@
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Collection
 from pathlib import Path
+
+from pydantic import BaseModel
 
 LIBRARY = Path(__file__).with_name("library")
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(BaseModel):
     """One fact and the file that it stands in."""
 
     text: str
     source: str
 
 
-class Library:
-    """Facts that have not been found yet."""
+def search(topic: str, question: str, known: Collection[Finding], folder: Path = LIBRARY) -> Finding | None:
+    """The fact that fits best of those that are not `known`; None where no fact fits the question."""
+    facts = _facts(folder)
+    common = Counter(word for fact in facts for word in _words(fact.text))
+    asked, wider = _words(question), _words(topic) | _words(question)
 
-    def __init__(self, folder: Path = LIBRARY) -> None:
-        self._unread = [
-            Finding(line.removeprefix("- "), path.name)
-            for path in sorted(folder.glob("*.md"))
-            for line in path.read_text(encoding="utf-8").splitlines()
-            if line.startswith("- ")
-        ]
-        self._common = Counter(word for finding in self._unread for word in _words(finding.text))
-
-    def search(self, topic: str, question: str) -> Finding | None:
-        """Returns the unread fact that fits best and marks it as read; None where no fact fits the question."""
-        asked = _words(question)
-        fitting = [finding for finding in self._unread if asked & _words(finding.text)]
-        if not fitting:
-            return None
-        best = max(fitting, key=lambda finding: self._score(finding, _words(topic), asked))
-        self._unread.remove(best)
-        return best
-
-    def _score(self, finding: Finding, topic: set[str], asked: set[str]) -> float:
+    def score(fact: Finding) -> float:
         """A rare word tells more than a common one, and the question more than the topic."""
-        words = _words(finding.text)
-        return sum((10 if word in asked else 1) / self._common[word] for word in words & (topic | asked))
+        return sum((10 if word in asked else 1) / common[word] for word in _words(fact.text) & wider)
+
+    fitting = [fact for fact in facts if fact not in known and asked & _words(fact.text)]
+    return max(fitting, key=score, default=None)
+
+
+def _facts(folder: Path) -> list[Finding]:
+    return [
+        Finding(text=line.removeprefix("- "), source=path.name)
+        for path in sorted(folder.glob("*.md"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.startswith("- ")
+    ]
 
 
 def _words(text: str) -> set[str]:

@@ -8,10 +8,11 @@ from midstream import input_stream
 
 
 class Topic(BaseModel):
-    """What a run is about."""
+    """What a run is about. `thinking` is how long a round takes, in seconds."""
 
-    topic: str
+    topic: str = "storing electricity for the grid"
     max_rounds: int = 40
+    thinking: float = 2.0
 
 
 class UserMessage(BaseModel):

@@ -193,7 +193,7 @@ def test_a_blocked_run_shows_both_sides_and_how_to_go_on(url: str, capsys: pytes
     assert "It has been tried with new." in page
     assert f"midstream cancel {run_id}" in page
     assert lines_of(page)[-1].startswith(
-        "blocked    the code of worker worker-2 does not fit the log  no process since"
+        "blocked     the code of worker worker-2 does not fit the log  no process since"
     )
 
     asyncio.run(put_right(run_id))

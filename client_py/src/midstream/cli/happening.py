@@ -18,7 +18,7 @@ from midstream.entry import (
     TimerFired,
 )
 
-_SHOWN: Final = 80
+_SHOWN: Final = 60
 
 
 @dataclass(frozen=True, slots=True)

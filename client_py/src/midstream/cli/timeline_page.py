@@ -28,10 +28,11 @@ def print_timeline(happenings: Sequence[Happening], *, whole: bool) -> None:
         if day != (day := moment.strftime("%Y-%m-%d")):
             output.line(output.dim(day))
         offset = "" if happening.offset is None else str(happening.offset)
+        begins = f"{offset:>5}  {moment:%H:%M:%S}.{moment.microsecond // 1_000:03}"
+        since = f"{'+' + text.span(happening.time - begin):>12}"
+        parts = [part for part in (happening.what, output.dim(happening.remark)) if part]
         output.line(
-            output.dim(f"{offset:>5}  {moment:%H:%M:%S}.{moment.microsecond // 1_000:03}"),
-            output.dim(f"  {'+' + text.span(happening.time - begin):>12}  "),
-            output.styled(f"{happening.word:<11}", happening.style),
-            happening.what,
-            output.dim(f"{'  ' if happening.what else ''}{happening.remark}"),
+            output.dim(f"{begins}  {since}  "),
+            output.styled(f"{happening.word:<10}" if parts else happening.word, happening.style),
+            *(piece for part in parts for piece in ("  ", part)),
         )
