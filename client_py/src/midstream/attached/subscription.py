@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 WINDOW: Final = 1_000
 """How many records the process holds at most before it has handled some: the server keeps the others."""
 
-ACK_PAUSE_S: Final = 0.01
+ACK_PAUSE_S: Final = 0.05
 """Between two acknowledgements: so that they come in batches and leave the server's commits to the senders."""
 
 
