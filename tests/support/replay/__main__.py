@@ -6,47 +6,69 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from support.replay.real import RealServers
 from support.replay.trial import Trial, run_trial
 
 _CHUNK = 50
 
+Outcome = tuple[list[Trial], list[str]]
 
-def run_chunk(seeds: Iterable[int]) -> tuple[list[Trial], list[str]]:
+
+def run_on_model(seeds: range) -> Outcome:
     """The trials that went well, and what went wrong in the others."""
+    return _run(seeds, None)
+
+
+def run_on_real_store(seeds: range) -> Outcome:
+    with TemporaryDirectory() as directory, RealServers(Path(directory)) as servers:
+        return _run(seeds, servers)
+
+
+def _run(seeds: range, servers: RealServers | None) -> Outcome:
     logging.disable()
     warnings.simplefilter("ignore")
     trials, problems = [], []
     for seed in seeds:
         try:
-            trials.append(run_trial(seed))
+            trials.append(run_trial(seed, servers=servers))
         except Exception as error:
             problems.append(f"seed {seed}: {type(error).__name__}: {error}")
     return trials, problems
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Kills, suspends and replays random tasks, and compares.")
-    parser.add_argument("trials", type=int, nargs="?", default=2_000)
-    parser.add_argument("--first-seed", type=int, default=0)
-    options = parser.parse_args()
+def fuzz(name: str, run: Callable[[range], Outcome], seeds: range) -> int:
+    """Prints what came of the trials; returns how many failed."""
     began = time.monotonic()
-    seeds = range(options.first_seed, options.first_seed + options.trials)
     chunks = [seeds[index : index + _CHUNK] for index in range(0, len(seeds), _CHUNK)]
     checks, counts, failed = 0, Counter[str](), 0
-    with ProcessPoolExecutor() as pool:
-        for trials, problems in pool.map(run_chunk, chunks):
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        for trials, problems in pool.map(run, chunks):
             failed += len(problems)
             for problem in problems:
                 print(problem)
             for trial in trials:
                 checks += trial.checks
                 counts.update(trial.counts)
-    seconds = time.monotonic() - began
-    print(f"{options.trials:,} trials, {checks:,} checks, {failed} failed, {seconds:.0f} s")
-    print(", ".join(f"{name} {count:,}" for name, count in sorted(counts.items())))
+    print(f"{name}: {len(seeds):,} trials, {checks:,} checks, {failed} failed, {time.monotonic() - began:.0f} s")
+    print("  " + ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items())))
+    return failed
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Kills, suspends and replays random tasks, and compares.")
+    parser.add_argument("trials", type=int, nargs="?", default=5_000, help="on a model of the server")
+    parser.add_argument("--real", type=int, default=200, help="on the real store and servicers")
+    parser.add_argument("--first-seed", type=int, default=0)
+    options = parser.parse_args()
+    first = options.first_seed
+    failed = fuzz("model", run_on_model, range(first, first + options.trials))
+    failed += fuzz("real store", run_on_real_store, range(first, first + options.real))
     return 1 if failed else 0
 
 

@@ -222,7 +222,7 @@ class Host:
             restart = WorkRequest.Restart(
                 run_id=self._run_id,
                 epoch=self.epoch,
-                checkpoint=execution.checkpoint_for_restart(),
+                checkpoint=self._kept(execution.checkpoint_for_restart()),
                 payload=execution.restart,
             )
             self._send(WorkRequest(restart=restart))
@@ -234,7 +234,10 @@ class Host:
             self._send(WorkRequest(finish=finish))
 
     def _checkpoint(self) -> Checkpoint:
-        checkpoint = self.execution.checkpoint()
+        return self._kept(self.execution.checkpoint())
+
+    def _kept(self, checkpoint: Checkpoint) -> Checkpoint:
+        """Remembered, in case that its frame gets lost."""
         self._reported.consumed.extend(checkpoint.consumed)
         self._reported.handler_failures.extend(checkpoint.handler_failures)
         return checkpoint

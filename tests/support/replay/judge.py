@@ -111,5 +111,6 @@ def _records_are_used_once(folds: list[tuple[Life, Execution]], server: ModelSer
     heard = order.get(CHAT, [])
     failed = {(CHAT, heard.index(number) + 1) for number in heard if number % 7 == 0}
     if server.finished_at:
-        assert {(stream_id, seq) for stream_id, seq, _ in server.failures} == failed, "handler failures got lost"
+        told_failures = {(stream_id, seq) for stream_id, seq, _ in server.failures}
+        assert told_failures == failed, f"handler failures: {failed} happened, the server was told {told_failures}"
     return len(sent)
