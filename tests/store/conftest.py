@@ -7,6 +7,7 @@ import pytest
 
 from midstream_server.store import Store
 from store.engines import ENGINES, Engine
+from store.managed_runs import Yard, open_yard
 
 
 @pytest.fixture(params=ENGINES)
@@ -19,3 +20,10 @@ async def store(engine: Engine) -> AsyncIterator[Store]:
     store = await engine.open()
     yield store
     await store.close()
+
+
+@pytest.fixture
+async def yard(engine: Engine) -> AsyncIterator[Yard]:
+    yard = await open_yard(engine)
+    yield yard
+    await yard.store.close()

@@ -10,6 +10,7 @@ from midstream_server.domain.limits import Limits, Periods
 from midstream_server.domain.record import Draft, StoredRecord
 from midstream_server.domain.run import Kind, Run
 from midstream_server.store import HandlerFailure, NewRun, Page, Store
+from midstream_server.store.managed import NO_SEATS, ManagedStore, Seats
 from midstream_server.store.sqlite import CommitReport, SqliteStore
 
 NAMESPACE = "default"
@@ -25,10 +26,19 @@ def ignore(report: CommitReport) -> None:
     """For tests that do not look at commits."""
 
 
+class WholeStore(Store, Protocol):
+    """A store with what workers need of it."""
+
+    @property
+    def managed(self) -> ManagedStore: ...
+
+
 class Engine(Protocol):
     """A kind of store, with a database of the test's own."""
 
-    async def open(self, *, limits: Limits = ..., periods: Periods = ..., on_commit: OnCommit = ...) -> Store:
+    async def open(
+        self, *, limits: Limits = ..., periods: Periods = ..., on_commit: OnCommit = ..., seats: Seats = ...
+    ) -> WholeStore:
         """Opens the same database every time. The test closes the store."""
         ...
 
@@ -47,8 +57,9 @@ class SqliteEngine:
         limits: Limits = Limits(),  # noqa: B008  # frozen
         periods: Periods = Periods(),  # noqa: B008
         on_commit: OnCommit = ignore,
+        seats: Seats = NO_SEATS,
     ) -> SqliteStore:
-        return SqliteStore(self.database, limits=limits, periods=periods, on_commit=on_commit)
+        return SqliteStore(self.database, limits=limits, periods=periods, on_commit=on_commit, seats=seats)
 
     def size_bytes(self) -> int:
         return sum(path.stat().st_size for path in self.database.parent.glob("midstream.db*"))
