@@ -1,45 +1,16 @@
 """Runs many trials: `python -m support.replay 5000`, on all cores. Prints what happened in them, and each failure."""
 
 import argparse
-import logging
 import sys
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from support.replay.real import RealServers
-from support.replay.trial import Trial, run_trial
+from support.replay.chunks import Outcome, run_on_model, run_on_real_store
 
 _CHUNK = 50
-
-Outcome = tuple[list[Trial], list[str]]
-
-
-def run_on_model(seeds: range) -> Outcome:
-    """The trials that went well, and what went wrong in the others."""
-    return _run(seeds, None)
-
-
-def run_on_real_store(seeds: range) -> Outcome:
-    with TemporaryDirectory() as directory, RealServers(Path(directory)) as servers:
-        return _run(seeds, servers)
-
-
-def _run(seeds: range, servers: RealServers | None) -> Outcome:
-    logging.disable()
-    warnings.simplefilter("ignore")
-    trials, problems = [], []
-    for seed in seeds:
-        try:
-            trials.append(run_trial(seed, servers=servers))
-        except Exception as error:
-            problems.append(f"seed {seed}: {type(error).__name__}: {error}")
-    return trials, problems
 
 
 def fuzz(name: str, run: Callable[[range], Outcome], seeds: range) -> int:
