@@ -174,7 +174,7 @@ def test_a_blocked_run_shows_both_sides_and_how_to_go_on(url: str, capsys: pytes
             async with RawWorker(url, "worker-2", TASK, code_version="new") as worker:
                 await worker.claim()
                 both = {"error_type": "Diverged", "message": "at offset 3.\n  the log:   a step\n  this code: a timer"}
-                await worker.says("block", None, failure=both)
+                await worker.says("block", None, failure={**both, "stack": "somewhere in the runtime"})
                 async for changed in client.watch_run(run.id):
                     if changed.state is midstream.RunState.BLOCKED:
                         return run.id
@@ -188,7 +188,7 @@ def test_a_blocked_run_shows_both_sides_and_how_to_go_on(url: str, capsys: pytes
 
     run_id = asyncio.run(blocked())
     page = show(capsys, run_id)
-    assert "Failure\nDiverged: at offset 3.\n  the log:   a step\n  this code: a timer\n" in page
+    assert "Failure\nDiverged: at offset 3.\n  the log:   a step\n  this code: a timer\n\nHow to go on\n" in page
     assert "Code old executed it before." in page
     assert "It has been tried with new." in page
     assert f"midstream cancel {run_id}" in page

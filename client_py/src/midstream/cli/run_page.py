@@ -74,7 +74,7 @@ def _print_end(run: Run) -> None:
         output.line()
         output.line(output.bold("Failure"))
         output.line(text.printable(f"{run.failure.error_type}: {run.failure.message}", keep_lines=True))
-        if run.failure.stack:
+        if run.failure.stack and run.state is not RunState.BLOCKED:  # There it would be the runtime's own.
             output.line(output.dim(text.printable(run.failure.stack.rstrip(), keep_lines=True)))
     if run.result_proto is not None:
         output.line()
