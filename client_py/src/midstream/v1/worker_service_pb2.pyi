@@ -328,8 +328,8 @@ class WorkRequest(_message.Message):
 
     @_typing.final
     class Restart(_message.Message):
-        """Begins a new generation of a run: `ctx.restart_with`. Answered with the `restarted` entry; the worker then executes the
-        task anew, or is fenced.
+        """Begins a new generation of a run: `ctx.restart_with`. Answered with `assigned`, under the same
+        epoch, and the entries of the new generation: records that were not consumed, then `restarted`. Or with `fenced`.
         """
 
         DESCRIPTOR: _descriptor.Descriptor

@@ -8,6 +8,7 @@ import apsw
 from midstream_server.domain import errors, facts
 from midstream_server.domain.errors import Refused
 from midstream_server.domain.limits import Limits, Periods
+from midstream_server.domain.managed import Ending
 from midstream_server.domain.run import (
     EntryKind,
     Kind,
@@ -23,6 +24,7 @@ from midstream_server.store.sqlite.append import append
 from midstream_server.store.sqlite.append_fact import append_fact
 from midstream_server.store.sqlite.find import RunRow, find_run
 from midstream_server.store.sqlite.group_commit import Transaction
+from midstream_server.store.sqlite.managed.assignment import end_assignment
 from midstream_server.store.sqlite.managed.claim import make_runnable
 from midstream_server.store.sqlite.timers import clear_timer, set_timer
 
@@ -206,6 +208,7 @@ def end(tx: Transaction, run_no: int, state: State, outcome: bytes | None, *, pe
         "WHERE no = ?",
         (int(state), outcome, at_us, delete_us, run_no),
     )
+    end_assignment(tx, run_no, Ending.FINISHED, now_us=at_us)
     tx.execute("DELETE FROM operation_timers WHERE run = ?", (run_no,))
     for timer in (TimerKind.DEADLINE, TimerKind.CANCEL_GRACE, TimerKind.UNHELD):
         clear_timer(tx, run_no, timer)

@@ -32,7 +32,6 @@ def finish_managed(
     if answer is not None:
         return answer
     note(tx, run_no, progress, now_us=now_us)
-    end_assignment(tx, run_no, Ending.FINISHED, now_us=now_us)
     final = final_state(tx, run_no, state)
     end(tx, run_no, final, outcome, periods=periods, now_us=now_us)
     return Done(final)
