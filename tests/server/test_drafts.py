@@ -16,7 +16,7 @@ DRAFTER = Drafter(Limits())
 
 
 def draft(payload: Payload, *, key: str = "", metadata: dict[str, str] | None = None) -> Draft:
-    return DRAFTER.draft(NewRecord(payload=payload, idempotency_key=key, metadata=metadata), ANONYMOUS)
+    return DRAFTER.draft("s", NewRecord(payload=payload, idempotency_key=key, metadata=metadata), ANONYMOUS)
 
 
 def flaw(payload: Payload, *, key: str = "", metadata: dict[str, str] | None = None) -> Refused:
@@ -89,7 +89,7 @@ def test_a_mebibyte_exactly_is_accepted_and_one_byte_more_is_not(kind: str) -> N
     assert (fits.size, fits.flaw) == (MIB, None)
     refused = flaw(sized(MIB + 1)[kind])
     assert refused.reason is Reason.PAYLOAD_TOO_LARGE
-    assert refused.metadata == {"payload_bytes": str(MIB + 1), "max_payload_bytes": str(MIB)}
+    assert refused.metadata == {"payload_bytes": str(MIB + 1), "max_payload_bytes": str(MIB), "stream_id": "s"}
 
 
 def test_size_comes_before_form() -> None:
@@ -154,7 +154,7 @@ def test_no_key_is_none() -> None:
 
 
 def test_drafts_are_in_order_and_an_argument_names_its_path() -> None:
-    batch = DRAFTER.drafts([NewRecord(payload=Payload(json=text)) for text in ("1", "x", "3")], ANONYMOUS)
+    batch = DRAFTER.drafts("s", [NewRecord(payload=Payload(json=text)) for text in ("1", "x", "3")], ANONYMOUS)
     assert [each.flaw is None for each in batch] == [True, False, True]
     argument = DRAFTER.argument(Payload(json="x"), "spec.payload")
     assert argument.flaw is not None
@@ -163,6 +163,6 @@ def test_drafts_are_in_order_and_an_argument_names_its_path() -> None:
 
 def test_an_operator_may_set_another_limit() -> None:
     made = Drafter(Limits(max_payload_bytes=3)).drafts(
-        [NewRecord(payload=Payload(raw=raw)) for raw in (b"123", b"1234")], ANONYMOUS
+        "s", [NewRecord(payload=Payload(raw=raw)) for raw in (b"123", b"1234")], ANONYMOUS
     )
     assert [each.flaw is None for each in made] == [True, False]

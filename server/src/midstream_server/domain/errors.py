@@ -1,7 +1,7 @@
 """Why a request is refused, in the domain's words. `transport.status` maps each to a gRPC status."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
@@ -101,6 +101,11 @@ def payload_too_large(size: int, limit: int) -> Refused:
 
 def payload_invalid(path: str, problem: str) -> Refused:
     return Refused(Reason.PAYLOAD_INVALID, f"{path}: {problem}", {"field": path}, fields={path: problem})
+
+
+def on_stream(flaw: Refused, stream_id: str) -> Refused:
+    """The flaw of a record, with the stream that the record is for."""
+    return replace(flaw, metadata={**flaw.metadata, "stream_id": stream_id})
 
 
 def stream_full(stream_id: str, *, unread: int, limit: int, unit: str) -> Refused:

@@ -21,11 +21,13 @@ _MESSAGE = 4_096
 _STACK = 65_536
 
 
-def optional_us(message: Message, field: str) -> int | None:
-    """A Duration field in microseconds, rounded up; None where it is unset."""
+def optional_us(message: Message, field: str, path: str) -> int | None:
+    """A Duration field in microseconds, rounded up; None where it is unset. Raises Refused: FIELD_INVALID."""
     if not message.HasField(field):
         return None
     duration = getattr(message, field)
+    if abs(duration.nanos) >= 1_000_000_000 or duration.seconds * duration.nanos < 0:
+        raise errors.field_invalid(path, f"is no duration: {duration.seconds} seconds and {duration.nanos} nanos")
     us: int = duration.seconds * 1_000_000 - (-duration.nanos // 1_000)
     return us
 
@@ -61,7 +63,9 @@ def spec(message: run_pb2.RunSpec, drafter: Drafter) -> Spec:
     """Raises Refused: FIELD_INVALID."""
     check_metadata("spec.metadata", message.metadata)
     has_payload = message.HasField("payload")
-    kept = run_pb2.RunSpec(payload=message.payload, metadata=message.metadata)
+    kept = run_pb2.RunSpec(task=message.task, payload=message.payload, metadata=message.metadata)
+    if message.HasField("max_duration"):
+        kept.max_duration.CopyFrom(message.max_duration)
     if not has_payload:
         kept.payload.json = "null"
     return Spec(
@@ -69,7 +73,7 @@ def spec(message: run_pb2.RunSpec, drafter: Drafter) -> Spec:
         payload=drafter.argument(kept.payload, "spec.payload"),
         has_payload=has_payload,
         encoded=kept.SerializeToString(deterministic=True),
-        max_duration_us=optional_us(message, "max_duration"),
+        max_duration_us=optional_us(message, "max_duration", "spec.max_duration"),
     )
 
 

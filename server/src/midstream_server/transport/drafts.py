@@ -21,12 +21,12 @@ class Drafter:
     def __init__(self, limits: Limits) -> None:
         self._max_payload_bytes = limits.max_payload_bytes
 
-    def drafts(self, records: Iterable[NewRecord], caller: Caller) -> list[Draft]:
+    def drafts(self, stream_id: str, records: Iterable[NewRecord], caller: Caller) -> list[Draft]:
         sender = wire.sender_field(caller.kind, caller.subject)
-        return [self._draft(record, sender) for record in records]
+        return [self._draft(stream_id, record, sender) for record in records]
 
-    def draft(self, record: NewRecord, caller: Caller) -> Draft:
-        return self._draft(record, wire.sender_field(caller.kind, caller.subject))
+    def draft(self, stream_id: str, record: NewRecord, caller: Caller) -> Draft:
+        return self._draft(stream_id, record, wire.sender_field(caller.kind, caller.subject))
 
     def argument(self, payload: Payload, path: str) -> Draft:
         """A task's argument or result: a payload without a place on a stream."""
@@ -34,7 +34,7 @@ class Drafter:
         encoded = wire.payload_field(payload)
         return Draft(None, encoded, b"", size, flaw or _framing_flaw(len(encoded) - size, path))
 
-    def _draft(self, record: NewRecord, sender: bytes) -> Draft:
+    def _draft(self, stream_id: str, record: NewRecord, sender: bytes) -> Draft:
         payload = record.payload
         size, flaw = self._inspect(payload, "payload")
         envelope = sender
@@ -46,6 +46,8 @@ class Drafter:
             flaw = _metadata_flaw(metadata) or flaw
         encoded = wire.payload_field(payload)
         flaw = flaw or _framing_flaw(len(encoded) - size, "payload")
+        if flaw is not None:
+            flaw = errors.on_stream(flaw, stream_id)
         return Draft(key or None, encoded, envelope, size, flaw)
 
     def _inspect(self, payload: Payload, path: str) -> tuple[int, Refused | None]:

@@ -34,7 +34,10 @@ class RunServicer:
             caller.namespace,
             request.run_id,
             convert.spec(request.spec, self._drafter),
-            [(first.stream_id, self._drafter.draft(first.record, caller)) for first in request.records],
+            [
+                (first.stream_id, self._drafter.draft(first.stream_id, first.record, caller))
+                for first in request.records
+            ],
         )
         return pb.StartRunResponse(run=convert.run(run), created=created)
 

@@ -38,7 +38,7 @@ class StreamServicer:
         caller = current_caller.get()
 
         async def answer(request: pb.SendRequest) -> bytes:
-            drafts = self._drafter.drafts(request.records, caller)
+            drafts = self._drafter.drafts(request.stream_id, request.records, caller)
             outcomes = await send(self._core, caller.namespace, request.run_id, request.stream_id, drafts)
             return encode_receipts(client_refs(request.records), outcomes)
 
@@ -47,7 +47,7 @@ class StreamServicer:
 
     async def SendOne(self, request: pb.SendOneRequest, context: Context) -> bytes:
         caller = current_caller.get()
-        drafts = self._drafter.drafts(request.records, caller)
+        drafts = self._drafter.drafts(request.stream_id, request.records, caller)
         outcomes = await send(self._core, caller.namespace, request.run_id, request.stream_id, drafts)
         if len(outcomes) == 1 and isinstance(outcomes[0], Refused):
             raise outcomes[0]
@@ -101,7 +101,7 @@ class StreamServicer:
             holder_epoch=request.holder_epoch,
             after_seq=request.after_seq if request.HasField("after_seq") else None,
             max_records=request.max_records,
-            timeout_us=optional_us(request, "timeout"),
+            timeout_us=optional_us(request, "timeout", "timeout"),
         )
         if received.records:
             self._core.delivered([record.at_us for record in received.records])
