@@ -44,6 +44,7 @@ def append_entry(
         return answer
     _, last_us = last_entry(tx, run_no)
     now_us = max(now_us, last_us)
+    note(tx, run_no, progress, now_us=now_us)
     if due_us is not None and timer_is_early(due_us, now_us):
         return Early(now_us)
     before: int | None = tx.execute(
@@ -53,7 +54,6 @@ def append_entry(
     if before is not None:
         return Appended(before)
     append_fact(tx, run_no, kind, body=body, key=key, now_us=now_us)
-    note(tx, run_no, progress, now_us=now_us)
     tx.changes.add(Change(run_no, None))
     return Appended(last_entry(tx, run_no)[0])
 

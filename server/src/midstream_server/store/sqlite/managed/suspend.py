@@ -29,9 +29,9 @@ def suspend(
     _, last_us = last_entry(tx, run_no)
     now_us = max(now_us, last_us)
     unapplied = _unapplied(tx, run_no, progress.applied_offset)
+    note(tx, run_no, progress, now_us=now_us)
     if not may_suspend(unapplied, listening=listening, timers=timers, now_us=now_us):
         return Refused(now_us)
-    note(tx, run_no, progress, now_us=now_us)
     tx.execute(
         "UPDATE runs SET state = ?, worker = NULL, checkpoint = ? WHERE no = ?",
         (int(State.SUSPENDED), checkpoint, run_no),
