@@ -12,7 +12,8 @@ import pytest
 
 from midstream.v1.entry_pb2 import Entry
 from midstream.v1.worker_service_pb2 import WorkRequest, WorkResponse
-from midstream.worker.nursery import Nursery, Ready, TemplateFailed
+from midstream.worker.nursery import Nursery
+from midstream.worker.ready import Ready, TemplateFailed
 from midstream.worker.settings import StartMethod
 from midstream.worker.template_settings import TemplateSettings
 from midstream.worker.warm_child import WarmChild

@@ -122,8 +122,8 @@ def worker(
     code; by default it is a hash of each task's module.
     """
     # Imported here: the other commands shall not pay for it.
-    from midstream.worker.nursery import TemplateFailed
     from midstream.worker.process_worker import run_worker
+    from midstream.worker.ready import TemplateFailed
     from midstream.worker.report import Report
     from midstream.worker.settings import StartMethod, WorkerSettings
 

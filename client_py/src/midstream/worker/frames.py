@@ -4,7 +4,6 @@ import asyncio
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Final
 
 _LENGTH_BYTES: Final = 4
@@ -78,13 +77,6 @@ class FrameSocket:
         self._loop.remove_reader(self._stream.fileno())
         self._loop.remove_writer(self._stream.fileno())
         self._stream.close()
-
-    def flush(self) -> None:
-        """Writes all that is unsent, however long it takes."""
-        with suppress(OSError):
-            self._stream.setblocking(True)
-            while self._unsent:
-                self._stream.sendall(self._unsent.popleft())
 
     def _read(self) -> None:
         try:

@@ -3,17 +3,17 @@
 import asyncio
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
+from midstream.worker.exit_code import how_it_ended
 from midstream.worker.orphans import adopt_orphans, kill_group, reap_orphan
+from midstream.worker.ready import Ready, TemplateFailed
 from midstream.worker.template_settings import TemplateSettings
 from midstream.worker.warm_child import WarmChild
 
@@ -21,20 +21,6 @@ _REFILL_SECONDS: Final = 0.02
 _RESTART_SECONDS: Final = 0.5
 _MAX_FDS: Final = 64
 _READ_BYTES: Final = 65536
-
-
-class TemplateFailed(Exception):
-    """The user's modules could not be imported. The message is for a person."""
-
-
-@dataclass(frozen=True)
-class Ready:
-    """What a template has found. `threads` names those that keep it from forking."""
-
-    tasks: Mapping[str, str]
-    threads: tuple[str, ...]
-    spawns: bool
-    pid: int
 
 
 class Nursery:
@@ -252,13 +238,3 @@ class Nursery:
 
     async def _reap(self, pid: int) -> None:
         self._gone(pid, await reap_orphan(pid))
-
-
-def how_it_ended(code: int) -> str:
-    """For a person: an exit code as Python counts them, negative for signals."""
-    if code >= 0:
-        return f"ended with exit code {code}"
-    try:
-        return f"was killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was killed by signal {-code}"

@@ -11,7 +11,8 @@ from midstream.url import Address
 from midstream.v1.worker_service_pb2 import WorkResponse
 from midstream.worker import served_calls
 from midstream.worker.assigned_run import Executor
-from midstream.worker.nursery import Nursery, Ready
+from midstream.worker.nursery import Nursery
+from midstream.worker.ready import Ready
 from midstream.worker.report import Report
 from midstream.worker.settings import WorkerSettings
 from midstream.worker.template_settings import TemplateSettings
