@@ -173,7 +173,7 @@ HOT: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "a worker's entry of before": (
         ("SELECT offset FROM entries INDEXED",),
-        "entries USING INDEX entries_key (run=? AND stream=? AND key=?)",
+        "entries USING COVERING INDEX entries_key (run=? AND stream=? AND key=?)",
     ),
     "a log for a worker": (
         ("SELECT offset, kind, at_us, body, streams.id",),
