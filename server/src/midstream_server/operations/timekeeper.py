@@ -55,8 +55,10 @@ class Timekeeper:
         while True:
             self._changed.clear()
             try:
-                await self.run_due()
                 due_us = await self._store.next_due_us()
+                if due_us is not None and due_us <= self._clock.now_us():
+                    await self.run_due()
+                    continue
             except Exception as error:
                 # Timers must outlive a full disk.
                 log.timers_delayed(error=error)
