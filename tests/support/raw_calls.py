@@ -136,3 +136,14 @@ class Holder:
             return reason_of(error)
         assert frame is grpc.aio.EOF, frame
         return str((await self._call.code()).name)
+
+    async def ends_after_records(self) -> str:
+        """As `ends`, after records that were on their way."""
+        while True:
+            try:
+                frame = await self._call.read()
+            except grpc.aio.AioRpcError as error:
+                return reason_of(error)
+            if frame is grpc.aio.EOF:
+                return str((await self._call.code()).name)
+            assert frame.WhichOneof("frame") == "records", frame
