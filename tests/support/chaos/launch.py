@@ -14,7 +14,7 @@ from typing import Any
 import apsw
 
 from midstream_server.cli import main as serve
-from midstream_server.domain import holding
+from midstream_server.domain import holding, managed
 from midstream_server.store.sqlite import database, group_commit
 from midstream_server.store.sqlite.append import earlier_records
 from support.chaos.power_cut import PowerCut
@@ -80,6 +80,17 @@ SAFEGUARDS: dict[str, Callable[[], None]] = {
 }
 
 
+def without_suspend_check() -> None:
+    """Whatever the log holds, a run is suspended when its worker asks."""
+    _replace(managed.may_suspend, lambda *args, **keywords: True)
+
+
+WORKER_SAFEGUARDS: dict[str, Callable[[], None]] = {
+    "suspend_check": without_suspend_check,
+}
+"""Those of managed runs, which need workers to be missed."""
+
+
 def _replace(function: Callable[..., Any], replacement: Callable[..., Any]) -> None:
     """Everywhere in the product where this function goes by its name."""
     modules = [module for name, module in sys.modules.items() if name.startswith("midstream_server.")]
@@ -92,13 +103,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--power-cut", action="store_true", help="unsynced writes do not outlive the process")
     parser.add_argument("--torn", metavar="SEED", help="with --power-cut: some sectors of them do")
-    parser.add_argument("--without", choices=SAFEGUARDS, help="take out one safeguard")
+    parser.add_argument("--without", choices=[*SAFEGUARDS, *WORKER_SAFEGUARDS], help="take out one safeguard")
     options, server_arguments = parser.parse_known_args()
     power_cut = None
     if options.power_cut:
         power_cut = PowerCut(torn=None if options.torn is None else random.Random(options.torn))
     if options.without is not None:
-        SAFEGUARDS[options.without]()
+        (SAFEGUARDS | WORKER_SAFEGUARDS)[options.without]()
     serve(server_arguments)
     del power_cut  # Registered until here.
 

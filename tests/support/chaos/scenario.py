@@ -62,7 +62,7 @@ async def chaos(
     server = ServerProcess(
         directory,
         module="midstream_server" if launch is None else "support.chaos.launch",
-        args=[*(launch or ()), "--listen", f"127.0.0.1:{_quiet_port(randomness)}"],
+        args=[*(launch or ()), "--listen", f"127.0.0.1:{quiet_port(randomness)}"],
     )
     order = [_kill_and_restart] * kills + [_drain_and_restart] * drains
     randomness.shuffle(order)
@@ -113,7 +113,7 @@ async def _to_the_end(function: Callable[[], Result]) -> Result:
         await asyncio.wait([running])
 
 
-def _quiet_port(randomness: random.Random) -> int:
+def quiet_port(randomness: random.Random) -> int:
     """A free port that no outgoing connection is given by chance while the server is down."""
     for port in randomness.sample(range(10_000, 30_000), 100):
         with socket.socket() as probe:
