@@ -1,7 +1,7 @@
 """The server, assembled: store, operations, servicers, health, reflection, metrics; started and drained."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Final, Self
 
@@ -53,6 +53,11 @@ OPTIONS: Final = (
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", 0),
 )
+
+QUIET_SECONDS: Final = 0.02
+LINGER_SECONDS: Final = 1.0
+"""gRPC cuts off calls that arrive as it stops with a bare CANCELLED. So it stops only once nothing has come for the
+shorter time: who calls until then is told to go elsewhere. After the longer time it stops anyway: some never listen."""
 
 REST_GRACE_SECONDS: Final = 0.2
 """For what remains when our own calls have ended: last responses on their way, and watchers of the health service."""
@@ -189,6 +194,10 @@ class Server:
                 await self._interceptor.idle()
         except TimeoutError:
             log.drain_timed_out(open_calls=self._interceptor.open_calls)
+        else:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LINGER_SECONDS):
+                    await self._interceptor.quiet(QUIET_SECONDS)
         await grpc_server.stop(REST_GRACE_SECONDS)
 
 

@@ -35,6 +35,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._drain = drain
         self._wrapped: dict[str, Handler] = {}
         self._open_calls = 0
+        self._begun_calls = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -46,6 +47,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     async def idle(self) -> None:
         """Returns when no call of our own services is in progress."""
         await self._idle.wait()
+
+    async def quiet(self, seconds: float) -> None:
+        """Returns when for that long no call of our own services was in progress and none began."""
+        begun = -1
+        while begun != self._begun_calls:
+            await self.idle()
+            begun = self._begun_calls
+            await asyncio.sleep(seconds)
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -118,6 +127,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _open(self) -> None:
         self._open_calls += 1
+        self._begun_calls += 1
         self._idle.clear()
 
     def _close(self) -> None:
