@@ -165,12 +165,13 @@ class ManagedReceiver:
         task.add_done_callback(done)
 
     def handler_failed(self, stream_id: str, seq: int, handler: str, error: BaseException) -> None:
-        if not self._loop.quiet():
-            _log.error(
-                "handler %s raised on record %d of stream %s, run %s; delivery goes on",
-                *(handler, seq, stream_id, self._run_id),
-                exc_info=error,
-            )
+        if self._loop.quiet():
+            return  # the checkpoint that ends the quiet has reported it
+        _log.error(
+            "handler %s raised on record %d of stream %s, run %s; delivery goes on",
+            *(handler, seq, stream_id, self._run_id),
+            exc_info=error,
+        )
         self.new_failures.append(handler_failure_of(stream_id, seq, handler, error))
 
     def _ended(self) -> RuntimeError:
