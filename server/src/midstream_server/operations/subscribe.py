@@ -99,7 +99,8 @@ class Subscription:
                 await self._watch.wait()  # Returns at once where something has changed since the look.
 
     async def ack(self, through_seq: int, failures: Sequence[HandlerFailure]) -> None:
-        """Raises Refused: FENCED, ACK_AHEAD, RUN_FINISHED."""
+        """Raises Refused: FIELD_INVALID, FENCED, ACK_AHEAD, RUN_FINISHED."""
+        check_position("ack.through_seq", through_seq)
         self._cursor = await self._core.store.ack(
             self._namespace,
             self._run_id,
