@@ -7,13 +7,14 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from bench import machine, report
 from bench.context import Context
-from bench.figures import backlog, idle_subscriptions, one_at_a_time, pipelined_send, unary_send
+from bench.figures import backlog, idle_subscriptions, one_at_a_time, pipelined_send, resume, suspended_runs, unary_send
 from bench.limits.echo import EchoClient
 from bench.measure import Figure
 from bench.processes import ROOT, child, midstream_server
@@ -29,6 +30,8 @@ FIGURES: dict[str, Measure] = {
     "idle_subscriptions": idle_subscriptions.measure,
     "unary_send": unary_send.measure,
     "backlog": backlog.measure,
+    "resume": resume.measure,
+    "suspended_runs": suspended_runs.measure,
 }
 
 
@@ -53,7 +56,10 @@ def main() -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     described = machine.describe(out.parent)
     versions = machine.versions()
-    figures = asyncio.run(measure(SMOKE if options.smoke else FULL, names=options.figures, parent=out.parent))
+    sizes = SMOKE if options.smoke else FULL
+    if options.suspended_runs is not None:
+        sizes = replace(sizes, suspended_runs=options.suspended_runs)
+    figures = asyncio.run(measure(sizes, names=options.figures, parent=out.parent))
     result: dict[str, Any] = {
         "taken_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "smoke": options.smoke,
@@ -73,6 +79,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("figures", nargs="*", default=list(FIGURES), help=f"of {', '.join(FIGURES)}; default: all")
     parser.add_argument("--smoke", action="store_true", help="tiny counts: shows that all of it runs, measures nothing")
+    parser.add_argument("--suspended-runs", type=int, metavar="N", help="how many runs wait; default: 100,000")
     parser.add_argument("--markdown", action="store_true", help="print Markdown instead of a table")
     parser.add_argument("--out", type=Path, default=RESULTS / "latest.json", help="where the JSON goes")
     options = parser.parse_args()

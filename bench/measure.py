@@ -10,16 +10,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Aim:
-    """What the ratio ours / limit (or, without a limit, the figure itself) should reach."""
+    """What the ratio ours / limit should reach; or, without a limit or with a unit, the figure itself."""
 
     bound: float
     at_most: bool
+    unit: str = ""
 
     def reached(self, value: float) -> bool:
         return value <= self.bound if self.at_most else value >= self.bound
 
     def __str__(self) -> str:
-        return f"{'≤' if self.at_most else '≥'} {self.bound:g}"
+        return f"{'≤' if self.at_most else '≥'} {self.bound:g} {self.unit}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Figure:
         if self.aim is None:
             return None
         ratio = self.ratio
-        return self.aim.reached(self.ours.p50 if ratio is None else ratio)
+        return self.aim.reached(self.ours.p50 if ratio is None or self.aim.unit else ratio)
 
 
 def latencies(repeats: Sequence[Sequence[float]]) -> Spread:

@@ -37,6 +37,21 @@ class Sizes:
     idle_subscriptions: int = 5_000
     """Open subscriptions on which nothing happens."""
 
+    resumes: int = 100
+    """Latency samples a repeat of resuming a run with a short log; fewer with a long one."""
+
+    log_entries: tuple[int, ...] = (10, 1_000, 10_000)
+    """How long the logs of resumed runs are."""
+
+    suspended_runs: int = 100_000
+    """Runs that are suspended and nothing else."""
+
+    managed_runs: int = 100
+    """Runs a repeat that are started, suspended, resumed and finished."""
+
+    cancels: int = 20
+    """Steps a repeat that a cancel stops."""
+
 
 FULL = Sizes()
 
@@ -50,5 +65,10 @@ SMOKE = Sizes(
     unary_calls=8,
     unary_in_flight=4,
     idle_subscriptions=10,
+    resumes=2,
+    log_entries=(10, 20),
+    suspended_runs=20,
+    managed_runs=3,
+    cancels=1,
 )
 """Shows that every figure runs; its numbers mean nothing."""

@@ -67,7 +67,7 @@ async def measure(context: Context) -> list[Figure]:
     echoes: list[list[float]] = []
 
     async def limit() -> list[float]:
-        both, echo = await _echo_and_commit(context.echo, table, sizes.round_trips, sizes.payload_bytes)
+        both, echo = await echo_and_commit(context.echo, table, sizes.round_trips, sizes.payload_bytes)
         echoes.append(echo)
         return both
 
@@ -94,7 +94,7 @@ async def measure(context: Context) -> list[Figure]:
     ]
 
 
-async def _echo_and_commit(
+async def echo_and_commit(
     echo: EchoClient, table: BareTable, count: int, payload_bytes: int
 ) -> tuple[list[float], list[float]]:
     """Milliseconds of an echo followed by a commit, and of the echo alone."""

@@ -16,6 +16,8 @@ EXPECTED = {
     "idle_subscriptions": {"idle_subscription_memory", "idle_subscription_latency"},
     "unary_send": {"unary_send_latency", "unary_send_rate"},
     "backlog": {"backlog_subscribe", "backlog_tail", "backlog_handler"},
+    "resume": {"resume_10", "resume_20"},
+    "suspended_runs": {"suspended_run_memory", "suspended_run_latency"},
 }
 
 

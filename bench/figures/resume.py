@@ -1,0 +1,82 @@
+"""Send → resumed and consumed: a suspended run gets a process, replays its log, and its task has the record."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Coroutine
+
+import midstream
+from bench.context import Context
+from bench.figures.one_at_a_time import echo_and_commit
+from bench.frames import STREAM
+from bench.limits.sqlite import store_schema
+from bench.managed import REST_SECONDS, Ear, start_worker, until
+from bench.managed_tasks import SILENT, waiter
+from bench.measure import Aim, Figure, interleave, latencies
+from midstream import Client
+from midstream.models import RunState
+
+AIM = Aim(5, at_most=True, unit="ms")
+AIM_ENTRIES = 10
+FIRST_ENTRIES = 2
+"""Created and started."""
+
+
+async def measure(context: Context) -> list[Figure]:
+    """A new run for every few samples, so that its log stays about as long as is said."""
+    sizes = context.sizes
+    start_worker(context)
+    ear = context.cleanup.enter_context(Ear())
+    client = await context.cleanup.enter_async_context(midstream.connect(context.url))
+    table = store_schema(context.directory / "bare_resume.db")
+    context.cleanup.callback(table.close)
+    counter = itertools.count(1)
+
+    async def limit() -> list[float]:
+        return (await echo_and_commit(context.echo, table, sizes.resumes, sizes.payload_bytes))[0]
+
+    def resumes(entries: int, count: int) -> Callable[[], Coroutine[None, None, list[float]]]:
+        async def ours() -> list[float]:
+            times: list[float] = []
+            while len(times) < count:
+                some = min(count - len(times), max(1, entries // 3))
+                times += await _resumes(client, ear, counter, entries, some)
+            return times
+
+        return ours
+
+    figures: list[Figure] = []
+    for entries in sizes.log_entries:
+        # A replay of a long log takes long: fewer samples.
+        count = max(2, sizes.resumes * 10 // (10 + entries // 25))
+        limit_times, times = await interleave(sizes.repeats, limit, resumes(entries, count))
+        figures.append(
+            Figure(
+                name=f"resume_{entries}",
+                title=f"Send → resumed and consumed, a log of {entries:,} entries",
+                unit="ms",
+                ours=latencies(times),
+                limit=latencies(limit_times),
+                limit_title="bare bidi echo + one bare commit",
+                aim=AIM if entries == AIM_ENTRIES else None,
+            )
+        )
+    return figures
+
+
+async def _resumes(client: Client, ear: Ear, numbers: "itertools.count[int]", entries: int, count: int) -> list[float]:
+    """Milliseconds of resumes of one run; in the middle of them its log has so many entries."""
+    run = await waiter.start(ear.path, client=client)
+    await client.send_many(run.id, STREAM, [SILENT] * (entries - FIRST_ENTRIES - count // 2 - 1))
+    times: list[float] = []
+    # The first one only shows that the records before it are consumed.
+    for number in itertools.islice(numbers, count + 1):
+        await until(client, run.id, RunState.SUSPENDED)
+        await asyncio.sleep(REST_SECONDS)
+        began = time.perf_counter_ns()
+        await client.send(run.id, STREAM, number)
+        told = await ear.hears(number)
+        times.append((told.time_ns - began) / 1e6)
+    await client.cancel_run(run.id)
+    await until(client, run.id, RunState.CANCELLED)
+    return times[1:]

@@ -1,0 +1,116 @@
+"""What suspended runs cost: memory of the server each, and time of a send to another run among them."""
+
+import asyncio
+from pathlib import Path
+
+from grpc import aio
+
+from bench.context import Context
+from bench.figures.one_at_a_time import Listener
+from bench.frames import STREAM
+from bench.measure import Aim, Figure, interleave, latencies, values
+from bench.processes import Child, midstream_server
+from midstream.v1 import run_pb2, run_service_pb2, worker_service_pb2
+from midstream.v1.entry_pb2 import Checkpoint
+from midstream.v1.run_service_pb2_grpc import RunServiceStub
+from midstream.v1.worker_service_pb2_grpc import WorkerServiceStub
+
+TASK = "bench-suspended"
+IN_FLIGHT = 200
+MEMORY_AIM = Aim(1, at_most=True)
+TIME_AIM = Aim(1.2, at_most=True)
+
+
+async def measure(context: Context) -> list[Figure]:
+    """Two servers alike, one with no suspended run and one with all of them, asked in turn."""
+    sizes = context.sizes
+    empty = context.cleanup.enter_context(midstream_server(_directory(context, "empty")))
+    full = context.cleanup.enter_context(midstream_server(_directory(context, "full")))
+    kib_each = await _fill(full, sizes.suspended_runs)
+    alone, among = [
+        await context.cleanup.enter_async_context(Listener(str(server.ready["url"]), sizes.payload_bytes))
+        for server in (empty, full)
+    ]
+
+    async def to(listener: Listener) -> list[float]:
+        to_handler, _ = await listener.round_trips(sizes.round_trips)
+        return to_handler
+
+    limit, ours = await interleave(sizes.repeats, lambda: to(alone), lambda: to(among))
+    return [
+        Figure(
+            name="suspended_run_memory",
+            title=f"Suspended run, one of {sizes.suspended_runs:,}: the server's memory",
+            unit="KiB",
+            ours=values([kib_each]),
+            aim=MEMORY_AIM,
+        ),
+        Figure(
+            name="suspended_run_latency",
+            title=f"Send → handler among {sizes.suspended_runs:,} suspended runs",
+            unit="ms",
+            ours=latencies(ours),
+            limit=latencies(limit),
+            limit_title="another server that has none",
+            aim=TIME_AIM,
+        ),
+    ]
+
+
+def _directory(context: Context, name: str) -> Path:
+    directory = context.directory / name
+    directory.mkdir()
+    return directory
+
+
+async def _fill(server: Child, count: int) -> float:
+    """Starts the runs and suspends each as its worker would; returns the server's growth in KiB for each."""
+    before = server.rss_kib()
+    async with aio.insecure_channel(str(server.ready["url"]).removeprefix("grpc://")) as channel:
+        work = asyncio.create_task(_suspend(channel, count))
+        # The worker's credit bounds what is claimed, this what is started.
+        await asyncio.gather(*(_start(channel, count // IN_FLIGHT + (i < count % IN_FLIGHT)) for i in range(IN_FLIGHT)))
+        await work
+    return (server.rss_kib() - before) / count
+
+
+async def _start(channel: aio.Channel, count: int) -> None:
+    stub = RunServiceStub(channel)
+    for _ in range(count):
+        await stub.StartRun(run_service_pb2.StartRunRequest(spec=run_pb2.RunSpec(task=TASK)))
+
+
+async def _suspend(channel: aio.Channel, count: int) -> None:
+    """A worker by raw frames: suspends each run that it is lent, listening to one stream, until all are."""
+    request = worker_service_pb2.WorkRequest
+    call: aio.StreamStreamCall[worker_service_pb2.WorkRequest, worker_service_pb2.WorkResponse]
+    call = WorkerServiceStub(channel).Work()
+    version = request.TaskVersion(task=TASK, code_version="1")
+    opening = request.Open(worker_id="bench", tasks=[version], runtime="python3.11", credit=IN_FLIGHT)
+    await call.write(request(open=opening))
+    last_offsets: dict[str, int] = {}
+    suspended = 0
+    while suspended < count:
+        frame = await call.read()
+        if not isinstance(frame, worker_service_pb2.WorkResponse):
+            raise RuntimeError(f"the worker's call ended after {suspended} runs")
+        match frame.WhichOneof("frame"):
+            case "assigned":
+                last_offsets[frame.assigned.run_id] = frame.assigned.last_offset
+            case "entries" if frame.entries.entries[-1].offset == last_offsets.get(frame.entries.run_id):
+                run_id, last_offset = frame.entries.run_id, last_offsets.pop(frame.entries.run_id)
+                suspend = request.Suspend(
+                    run_id=run_id,
+                    epoch=frame.entries.epoch,
+                    checkpoint=Checkpoint(applied_offset=last_offset),
+                    listening=[STREAM],
+                )
+                await call.write(request(suspend=suspend))
+            case "suspended":
+                suspended += 1
+                await call.write(request(credit=request.Credit(runs=1)))
+            case "opened" | "entries":
+                pass
+            case unexpected:
+                raise RuntimeError(f"the server answered {unexpected}")
+    call.cancel()

@@ -1,0 +1,83 @@
+"""Tasks that the bench's worker executes. They tell the bench what they see through a datagram socket.
+
+A replay tells again what it told before, so whoever listens waits for a number that it has not sent yet.
+"""
+
+import asyncio
+import os
+import socket
+import struct
+import time
+
+from bench.frames import STREAM
+from midstream import Context, input_stream, task
+
+TOLD = struct.Struct("<qqq")
+"""A number, the monotonic time in nanoseconds, which all processes of a machine share, and the process."""
+
+SILENT = 0
+"""A record with this number is consumed and not told about."""
+
+STARTED = -1
+STOPPED = -2
+
+numbers = input_stream(STREAM, int)
+release = input_stream("release")
+
+_socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+
+
+def tell(path: str, number: int) -> None:
+    """Takes the time at once."""
+    _socket.sendto(TOLD.pack(number, time.perf_counter_ns(), os.getpid()), path)
+
+
+@task("bench-waiter", idle_timeout="0s")
+async def waiter(_context: Context, path: str) -> None:
+    """Suspended between any two records."""
+    while True:
+        number = (await numbers.wait()).unwrap()
+        if number != SILENT:
+            tell(path, number)
+
+
+@task("bench-listener", idle_timeout="1h")
+async def listener(_context: Context, path: str) -> None:
+    """Warm, with a handler."""
+    numbers.on(lambda number: tell(path, number))
+    await release.wait()
+
+
+@task("bench-brief", idle_timeout="0s")
+async def brief(_context: Context) -> None:
+    """Suspended once, then finished."""
+    await numbers.wait()
+
+
+async def nothing() -> None:
+    """The smallest step."""
+
+
+@task("bench-steps")
+async def steps(context: Context, count: int) -> list[float]:
+    """Milliseconds of each of so many steps. Not deterministic, and need not be: the run is never suspended."""
+    taken: list[float] = []
+    for _ in range(count):
+        began = time.perf_counter_ns()
+        await context.step(nothing)
+        taken.append((time.perf_counter_ns() - began) / 1e6)
+    return taken
+
+
+async def endless(path: str) -> None:
+    """A step that only a cancel stops."""
+    tell(path, STARTED)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        tell(path, STOPPED)
+
+
+@task("bench-endless")
+async def stuck(context: Context, path: str) -> None:
+    await context.step(endless, path)
