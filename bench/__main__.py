@@ -14,7 +14,17 @@ from typing import Any
 
 from bench import machine, report
 from bench.context import Context
-from bench.figures import backlog, idle_subscriptions, one_at_a_time, pipelined_send, resume, suspended_runs, unary_send
+from bench.figures import (
+    backlog,
+    idle_subscriptions,
+    managed_rate,
+    managed_run,
+    one_at_a_time,
+    pipelined_send,
+    resume,
+    suspended_runs,
+    unary_send,
+)
 from bench.limits.echo import EchoClient
 from bench.measure import Figure
 from bench.processes import ROOT, child, midstream_server
@@ -32,6 +42,8 @@ FIGURES: dict[str, Measure] = {
     "backlog": backlog.measure,
     "resume": resume.measure,
     "suspended_runs": suspended_runs.measure,
+    "managed_run": managed_run.measure,
+    "managed_rate": managed_rate.measure,
 }
 
 

@@ -18,6 +18,8 @@ EXPECTED = {
     "backlog": {"backlog_subscribe", "backlog_tail", "backlog_handler"},
     "resume": {"resume_10", "resume_20"},
     "suspended_runs": {"suspended_run_memory", "suspended_run_latency"},
+    "managed_run": {"step", "managed_handler", "cancel"},
+    "managed_rate": {"warm_run_memory", "run_lives"},
 }
 
 
