@@ -1,5 +1,6 @@
 """Fixtures for tests that need a server: in this process, or as a process of its own."""
 
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -13,6 +14,11 @@ from midstream_server.server import Server
 from midstream_server.settings import Settings
 from support.server_process import ServerProcess
 from support.stubs import Stubs
+
+
+def pytest_configure() -> None:
+    """A suite that runs in the background inherits an ignored SIGINT, and so would every process that it interrupts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
