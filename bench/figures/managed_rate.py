@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from pathlib import Path
 
 import midstream
 from bench.context import Context
@@ -10,6 +9,7 @@ from bench.frames import STREAM
 from bench.managed import Ear, start_worker, until
 from bench.managed_tasks import brief, listener
 from bench.measure import Figure, values
+from bench.processes import private_kib
 from midstream import Client
 from midstream.models import RunState
 
@@ -41,9 +41,7 @@ async def _private_kib(client: Client, ear: Ear) -> float:
     """Of one process whose task has handled a record and waits; what it shares with its template is not counted."""
     run = await listener.start(ear.path, client=client)
     await client.send(run.id, STREAM, 1)
-    pid = (await ear.hears(1)).pid
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return sum(float(line.split()[1]) for line in lines if line.startswith(("Private_Clean:", "Private_Dirty:")))
+    return private_kib((await ear.hears(1)).pid)
 
 
 async def _lives(client: Client, count: int) -> float:
