@@ -109,6 +109,8 @@ async def _suspend(channel: aio.Channel, count: int) -> None:
             case "suspended":
                 suspended += 1
                 await call.write(request(credit=request.Credit(runs=1)))
+                if suspended % IN_FLIGHT == 0:
+                    await call.write(request(heartbeat=request.Heartbeat()))
             case "opened" | "entries":
                 pass
             case unexpected:
