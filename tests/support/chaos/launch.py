@@ -53,7 +53,8 @@ def without_key_check() -> None:
 
     def open_without_unique_keys(*args: Any) -> apsw.Connection:
         connection = open_writer(*args)
-        connection.execute("DROP INDEX IF EXISTS entries_key").fetchall()
+        connection.execute("DROP INDEX entries_key").fetchall()
+        connection.execute("CREATE INDEX entries_key ON entries (run, stream, key) WHERE key IS NOT NULL").fetchall()
         return connection
 
     _replace(earlier_records, lambda *args: {})
