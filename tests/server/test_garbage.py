@@ -287,9 +287,10 @@ async def test_a_client_that_opens_10_000_subscriptions_and_reads_none(process: 
 
     await asyncio.gather(*(subscribe(number) for number in range(SUBSCRIPTIONS)))
     # Each is a holder, once its stream is there: then the server has all of them, though nobody has read a frame.
-    for run_id in run_ids:
-        while len((await get_run(stubs, run_id)).streams) < 1_000:
-            pass
+    async with asyncio.timeout(50):
+        for run_id in run_ids:
+            while len((await get_run(stubs, run_id)).streams) < 1_000:
+                pass
     grown = resident_bytes(process.pid) - before
     assert grown < SUBSCRIPTIONS * 64 * 1024, f"{grown / SUBSCRIPTIONS / 1024:.1f} KiB of the server's memory each"
     async with connected(process.url) as others:

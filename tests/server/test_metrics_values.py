@@ -78,7 +78,7 @@ async def test_calls_and_streams_are_counted(server: Server, stubs: Stubs) -> No
     assert sum(codes.values()) == 3
     assert await reason_of(get_run(stubs, "no-run")) == "RUN_NOT_FOUND"
     method = "/midstream.v1.RunService/GetRun"
-    assert sample(server, "midstream_calls_total", method=method, code="NOT_FOUND") == 1
+    await until(lambda: sample(server, "midstream_calls_total", method=method, code="NOT_FOUND") == 1)
 
 
 async def test_gauges_show_the_stored_runs(server: Server, stubs: Stubs) -> None:

@@ -120,8 +120,9 @@ async def rest_of(call: Any) -> list[Any]:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Gives everything else on this loop its turn until something in this process is so."""
-    while not condition():  # noqa: ASYNC110
-        await asyncio.sleep(0)
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0)
 
 
 class Subscriber:
