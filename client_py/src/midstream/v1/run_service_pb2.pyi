@@ -41,7 +41,7 @@ class StartRunRequest(_message.Message):
 
     @_builtins.property
     def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___FirstRecord]:
-        """Optional. Records to store before the task begins, at most 1,000, 1 MiB in all."""
+        """Optional. Records to store before the task begins, at most 1,000. The whole request has at most 5 MiB."""
 
     def __init__(
         self,

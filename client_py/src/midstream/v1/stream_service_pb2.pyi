@@ -38,7 +38,9 @@ class SendRequest(_message.Message):
     """Required. The input stream."""
     @_builtins.property
     def records(self) -> _containers.RepeatedCompositeFieldContainer[_record_pb2.NewRecord]:
-        """Required. 1 to 1,000 records of together at most 1 MiB; a larger single record travels alone."""
+        """Required. 1 to 1,000 records. About 1 MiB in all is a good size; over 5 MiB the call fails with RESOURCE_EXHAUSTED and
+        without an ErrorInfo, since gRPC refuses the request before the server sees it.
+        """
 
     def __init__(
         self,
