@@ -90,7 +90,10 @@ async def test_an_async_handler_handles_one_record_at_a_time(local: LocalServer)
 
 
 async def test_a_raising_handler_is_recorded_on_the_run_and_delivery_goes_on(local: LocalServer) -> None:
+    begun = Heard[int]()
+
     async def bad(number: int) -> None:
+        begun(number)
         raise ValueError(f"cannot do {number}")
 
     async with local.client.attach(task="t") as run:
@@ -99,6 +102,7 @@ async def test_a_raising_handler_is_recorded_on_the_run_and_delivery_goes_on(loc
         numbers.on(heard)
         await local.client.send_many(run.id, numbers, [1, 2])
         await heard.first(2)
+        await begun.first(2)
     info = await local.client.get_run(run.id)
     assert info.handler_failure_count == 2
     failure = info.handler_failures[0]
