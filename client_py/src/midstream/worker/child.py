@@ -24,7 +24,7 @@ from midstream.worker.host import RunHost
 from midstream.worker.piped_calls import PipedCalls
 from midstream.worker.template_settings import TemplateSettings
 
-_WARM_UPS: Final = 3
+_WARM_UPS: Final = 1
 _ENDING: Final = ("suspend", "finish", "block", "release")
 
 
