@@ -113,6 +113,49 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         { "reason": "INTERNAL", "domain": "midstream.v1", "metadata": { "reference": "01J..." } }
     """
+    ERROR_REASON_CREDENTIALS_MISSING: _ErrorReason.ValueType  # 17
+    """The server asks for credentials and the call has none (UNAUTHENTICATED). Send an API key or an access token in the
+    metadata: `authorization: Bearer ...`.
+
+        { "reason": "CREDENTIALS_MISSING", "domain": "midstream.v1" }
+    """
+    ERROR_REASON_CREDENTIALS_INVALID: _ErrorReason.ValueType  # 18
+    """The API key is unknown or revoked, or the access token is malformed, forged, or signed with such a key
+    (UNAUTHENTICATED).
+
+        { "reason": "CREDENTIALS_INVALID", "domain": "midstream.v1" }
+    """
+    ERROR_REASON_TOKEN_EXPIRED: _ErrorReason.ValueType  # 19
+    """The access token has expired (UNAUTHENTICATED). Get a new one.
+
+        { "reason": "TOKEN_EXPIRED", "domain": "midstream.v1", "metadata": { "expire_time": "2026-01-01T01:00:00Z" } }
+    """
+    ERROR_REASON_TOKEN_REVOKED: _ErrorReason.ValueType  # 20
+    """The access token was revoked, or its run ended more than an hour ago (UNAUTHENTICATED).
+
+        { "reason": "TOKEN_REVOKED", "domain": "midstream.v1", "metadata": { "token_id": "01J..." } }
+    """
+    ERROR_REASON_TOKEN_USED_UP: _ErrorReason.ValueType  # 21
+    """As many records as the access token allows were sent with it (PERMISSION_DENIED).
+
+        { "reason": "TOKEN_USED_UP", "domain": "midstream.v1", "metadata": { "token_id": "01J...", "max_uses": "1" } }
+    """
+    ERROR_REASON_SCOPE_MISSING: _ErrorReason.ValueType  # 22
+    """The access token does not allow this (PERMISSION_DENIED). For a run that the token does not name at all: RUN_NOT_FOUND.
+
+        { "reason": "SCOPE_MISSING", "domain": "midstream.v1", "metadata": { "scope": "send:run_x/approval" } }
+    """
+    ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 23
+    """More calls or records in a short time than one access token may make (RESOURCE_EXHAUSTED). Retry after the RetryInfo's
+    delay.
+
+        { "reason": "RATE_LIMITED", "domain": "midstream.v1", "metadata": { "records_per_second": "50" } }
+    """
+    ERROR_REASON_TOO_MANY_SUBSCRIPTIONS: _ErrorReason.ValueType  # 24
+    """As many subscriptions are open as one access token may have (RESOURCE_EXHAUSTED). End one first.
+
+        { "reason": "TOO_MANY_SUBSCRIPTIONS", "domain": "midstream.v1", "metadata": { "max_subscriptions": "32" } }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused. Every error carries a `google.rpc.ErrorInfo` whose `reason` is one of these names without the
@@ -210,5 +253,48 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 16
 """A fault in the server (INTERNAL). The message holds a reference that is also in the server's log.
 
     { "reason": "INTERNAL", "domain": "midstream.v1", "metadata": { "reference": "01J..." } }
+"""
+ERROR_REASON_CREDENTIALS_MISSING: ErrorReason.ValueType  # 17
+"""The server asks for credentials and the call has none (UNAUTHENTICATED). Send an API key or an access token in the
+metadata: `authorization: Bearer ...`.
+
+    { "reason": "CREDENTIALS_MISSING", "domain": "midstream.v1" }
+"""
+ERROR_REASON_CREDENTIALS_INVALID: ErrorReason.ValueType  # 18
+"""The API key is unknown or revoked, or the access token is malformed, forged, or signed with such a key
+(UNAUTHENTICATED).
+
+    { "reason": "CREDENTIALS_INVALID", "domain": "midstream.v1" }
+"""
+ERROR_REASON_TOKEN_EXPIRED: ErrorReason.ValueType  # 19
+"""The access token has expired (UNAUTHENTICATED). Get a new one.
+
+    { "reason": "TOKEN_EXPIRED", "domain": "midstream.v1", "metadata": { "expire_time": "2026-01-01T01:00:00Z" } }
+"""
+ERROR_REASON_TOKEN_REVOKED: ErrorReason.ValueType  # 20
+"""The access token was revoked, or its run ended more than an hour ago (UNAUTHENTICATED).
+
+    { "reason": "TOKEN_REVOKED", "domain": "midstream.v1", "metadata": { "token_id": "01J..." } }
+"""
+ERROR_REASON_TOKEN_USED_UP: ErrorReason.ValueType  # 21
+"""As many records as the access token allows were sent with it (PERMISSION_DENIED).
+
+    { "reason": "TOKEN_USED_UP", "domain": "midstream.v1", "metadata": { "token_id": "01J...", "max_uses": "1" } }
+"""
+ERROR_REASON_SCOPE_MISSING: ErrorReason.ValueType  # 22
+"""The access token does not allow this (PERMISSION_DENIED). For a run that the token does not name at all: RUN_NOT_FOUND.
+
+    { "reason": "SCOPE_MISSING", "domain": "midstream.v1", "metadata": { "scope": "send:run_x/approval" } }
+"""
+ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 23
+"""More calls or records in a short time than one access token may make (RESOURCE_EXHAUSTED). Retry after the RetryInfo's
+delay.
+
+    { "reason": "RATE_LIMITED", "domain": "midstream.v1", "metadata": { "records_per_second": "50" } }
+"""
+ERROR_REASON_TOO_MANY_SUBSCRIPTIONS: ErrorReason.ValueType  # 24
+"""As many subscriptions are open as one access token may have (RESOURCE_EXHAUSTED). End one first.
+
+    { "reason": "TOO_MANY_SUBSCRIPTIONS", "domain": "midstream.v1", "metadata": { "max_subscriptions": "32" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19midstream/v1/record.proto\x12\x0cmidstream.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe5\x02\n\x06Record\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tstream_id\x18\x02 \x01(\t\x12\x0b\n\x03seq\x18\x04 \x01(\x03\x12\x0e\n\x06offset\x18\x05 \x01(\x03\x12&\n\x07payload\x18\x06 \x01(\x0b\x32\x15.midstream.v1.Payload\x12$\n\x06sender\x18\x07 \x01(\x0b\x32\x14.midstream.v1.Sender\x12/\n\x0b\x61\x63\x63\x65pt_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fidempotency_key\x18\t \x01(\t\x12\x16\n\x0eschema_version\x18\n \x01(\x05\x12\x34\n\x08metadata\x18\x0b \x03(\x0b\x32\".midstream.v1.Record.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01J\x04\x08\x03\x10\x04\"\xca\x01\n\tNewRecord\x12\x12\n\nclient_ref\x18\x01 \x01(\x03\x12&\n\x07payload\x18\x02 \x01(\x0b\x32\x15.midstream.v1.Payload\x12\x17\n\x0fidempotency_key\x18\x03 \x01(\t\x12\x37\n\x08metadata\x18\x04 \x03(\x0b\x32%.midstream.v1.NewRecord.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"`\n\x07Payload\x12\x0e\n\x04json\x18\x01 \x01(\tH\x00\x12+\n\x05proto\x18\x02 \x01(\x0b\x32\x1a.midstream.v1.TypedMessageH\x00\x12\r\n\x03raw\x18\x03 \x01(\x0cH\x00\x42\t\n\x07\x63ontent\"0\n\x0cTypedMessage\x12\x11\n\ttype_name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\"\xab\x01\n\x06Sender\x12\'\n\x04kind\x18\x01 \x01(\x0e\x32\x19.midstream.v1.Sender.Kind\x12\x0f\n\x07subject\x18\x02 \x01(\t\"g\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0eKIND_ANONYMOUS\x10\x01\x12\x10\n\x0cKIND_API_KEY\x10\x02\x12\x15\n\x11KIND_ACCESS_TOKEN\x10\x03\x12\x0c\n\x08KIND_RUN\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19midstream/v1/record.proto\x12\x0cmidstream.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb3\x03\n\x06Record\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tstream_id\x18\x02 \x01(\t\x12*\n\tdirection\x18\x03 \x01(\x0e\x32\x17.midstream.v1.Direction\x12\x0b\n\x03seq\x18\x04 \x01(\x03\x12\x0e\n\x06offset\x18\x05 \x01(\x03\x12&\n\x07payload\x18\x06 \x01(\x0b\x32\x15.midstream.v1.Payload\x12$\n\x06sender\x18\x07 \x01(\x0b\x32\x14.midstream.v1.Sender\x12/\n\x0b\x61\x63\x63\x65pt_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fidempotency_key\x18\t \x01(\t\x12\x16\n\x0eschema_version\x18\n \x01(\x05\x12\x34\n\x08metadata\x18\x0b \x03(\x0b\x32\".midstream.v1.Record.MetadataEntry\x12&\n\x07rewound\x18\x0c \x01(\x0b\x32\x15.midstream.v1.Rewound\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"d\n\x07Rewound\x12+\n\x06ranges\x18\x01 \x03(\x0b\x32\x1b.midstream.v1.Rewound.Range\x1a,\n\x05Range\x12\x11\n\tfirst_seq\x18\x01 \x01(\x03\x12\x10\n\x08last_seq\x18\x02 \x01(\x03\"\xca\x01\n\tNewRecord\x12\x12\n\nclient_ref\x18\x01 \x01(\x03\x12&\n\x07payload\x18\x02 \x01(\x0b\x32\x15.midstream.v1.Payload\x12\x17\n\x0fidempotency_key\x18\x03 \x01(\t\x12\x37\n\x08metadata\x18\x04 \x03(\x0b\x32%.midstream.v1.NewRecord.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"`\n\x07Payload\x12\x0e\n\x04json\x18\x01 \x01(\tH\x00\x12+\n\x05proto\x18\x02 \x01(\x0b\x32\x1a.midstream.v1.TypedMessageH\x00\x12\r\n\x03raw\x18\x03 \x01(\x0cH\x00\x42\t\n\x07\x63ontent\"0\n\x0cTypedMessage\x12\x11\n\ttype_name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\"\xab\x01\n\x06Sender\x12\'\n\x04kind\x18\x01 \x01(\x0e\x32\x19.midstream.v1.Sender.Kind\x12\x0f\n\x07subject\x18\x02 \x01(\t\"g\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0eKIND_ANONYMOUS\x10\x01\x12\x10\n\x0cKIND_API_KEY\x10\x02\x12\x15\n\x11KIND_ACCESS_TOKEN\x10\x03\x12\x0c\n\x08KIND_RUN\x10\x04*Q\n\tDirection\x12\x19\n\x15\x44IRECTION_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44IRECTION_INPUT\x10\x01\x12\x14\n\x10\x44IRECTION_OUTPUT\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,20 +36,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECORD_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_NEWRECORD_METADATAENTRY']._loaded_options = None
   _globals['_NEWRECORD_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_DIRECTION']._serialized_start=1143
+  _globals['_DIRECTION']._serialized_end=1224
   _globals['_RECORD']._serialized_start=77
-  _globals['_RECORD']._serialized_end=434
-  _globals['_RECORD_METADATAENTRY']._serialized_start=381
-  _globals['_RECORD_METADATAENTRY']._serialized_end=428
-  _globals['_NEWRECORD']._serialized_start=437
-  _globals['_NEWRECORD']._serialized_end=639
-  _globals['_NEWRECORD_METADATAENTRY']._serialized_start=381
-  _globals['_NEWRECORD_METADATAENTRY']._serialized_end=428
-  _globals['_PAYLOAD']._serialized_start=641
-  _globals['_PAYLOAD']._serialized_end=737
-  _globals['_TYPEDMESSAGE']._serialized_start=739
-  _globals['_TYPEDMESSAGE']._serialized_end=787
-  _globals['_SENDER']._serialized_start=790
-  _globals['_SENDER']._serialized_end=961
-  _globals['_SENDER_KIND']._serialized_start=858
-  _globals['_SENDER_KIND']._serialized_end=961
+  _globals['_RECORD']._serialized_end=512
+  _globals['_RECORD_METADATAENTRY']._serialized_start=465
+  _globals['_RECORD_METADATAENTRY']._serialized_end=512
+  _globals['_REWOUND']._serialized_start=514
+  _globals['_REWOUND']._serialized_end=614
+  _globals['_REWOUND_RANGE']._serialized_start=570
+  _globals['_REWOUND_RANGE']._serialized_end=614
+  _globals['_NEWRECORD']._serialized_start=617
+  _globals['_NEWRECORD']._serialized_end=819
+  _globals['_NEWRECORD_METADATAENTRY']._serialized_start=465
+  _globals['_NEWRECORD_METADATAENTRY']._serialized_end=512
+  _globals['_PAYLOAD']._serialized_start=821
+  _globals['_PAYLOAD']._serialized_end=917
+  _globals['_TYPEDMESSAGE']._serialized_start=919
+  _globals['_TYPEDMESSAGE']._serialized_end=967
+  _globals['_SENDER']._serialized_start=970
+  _globals['_SENDER']._serialized_end=1141
+  _globals['_SENDER_KIND']._serialized_start=1038
+  _globals['_SENDER_KIND']._serialized_end=1141
 # @@protoc_insertion_point(module_scope)

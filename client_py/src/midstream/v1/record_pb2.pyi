@@ -20,9 +20,33 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Direction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DirectionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Direction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DIRECTION_UNSPECIFIED: _Direction.ValueType  # 0
+    """In requests: DIRECTION_INPUT."""
+    DIRECTION_INPUT: _Direction.ValueType  # 1
+    """Into the run."""
+    DIRECTION_OUTPUT: _Direction.ValueType  # 2
+    """Out of the run."""
+
+class Direction(_Direction, metaclass=_DirectionEnumTypeWrapper):
+    """Which way a stream goes."""
+
+DIRECTION_UNSPECIFIED: Direction.ValueType  # 0
+"""In requests: DIRECTION_INPUT."""
+DIRECTION_INPUT: Direction.ValueType  # 1
+"""Into the run."""
+DIRECTION_OUTPUT: Direction.ValueType  # 2
+"""Out of the run."""
+Global___Direction: _TypeAlias = Direction  # noqa: Y015
+
 @_typing.final
 class Record(_message.Message):
-    """One message on an input stream of a run, as the server stored it.
+    """One message on a stream of a run, as the server stored it.
 
     Every field is set by the server; a sender fills in a NewRecord instead.
     """
@@ -51,6 +75,7 @@ class Record(_message.Message):
 
     RUN_ID_FIELD_NUMBER: _builtins.int
     STREAM_ID_FIELD_NUMBER: _builtins.int
+    DIRECTION_FIELD_NUMBER: _builtins.int
     SEQ_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
     PAYLOAD_FIELD_NUMBER: _builtins.int
@@ -59,15 +84,19 @@ class Record(_message.Message):
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     SCHEMA_VERSION_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    REWOUND_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The run that the record belongs to."""
     stream_id: _builtins.str
-    """The input stream within the run."""
+    """The stream within the run. An input stream and an output stream may have the same name: they are two."""
+    direction: Global___Direction.ValueType
+    """Which way the stream goes."""
     seq: _builtins.int
     """Position on this stream of this run: 1, 2, 3, ... without gaps."""
     offset: _builtins.int
     """Position in the run's log, which orders the records of all streams, timers, cancel requests and step results.
-    Offsets grow but are not consecutive on one stream.
+    Offsets grow but are not consecutive on one stream. An output record's: position among all output records of the
+    run, from 1, in an order of their own.
     """
     idempotency_key: _builtins.str
     """The key that the sender gave, if any."""
@@ -89,11 +118,18 @@ class Record(_message.Message):
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The sender's own string pairs, such as `traceparent`."""
 
+    @_builtins.property
+    def rewound(self) -> Global___Rewound:
+        """On an output stream, set instead of `payload`: earlier records of this stream do not count any more, since the step
+        that appended them runs again. Readers drop them, so that nobody sees half an answer twice.
+        """
+
     def __init__(
         self,
         *,
         run_id: _builtins.str = ...,
         stream_id: _builtins.str = ...,
+        direction: Global___Direction.ValueType = ...,
         seq: _builtins.int = ...,
         offset: _builtins.int = ...,
         payload: Global___Payload | None = ...,
@@ -102,14 +138,63 @@ class Record(_message.Message):
         idempotency_key: _builtins.str = ...,
         schema_version: _builtins.int = ...,
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        rewound: Global___Rewound | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "payload", b"payload", "sender", b"sender"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "payload", b"payload", "rewound", b"rewound", "sender", b"sender"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "idempotency_key", b"idempotency_key", "metadata", b"metadata", "offset", b"offset", "payload", b"payload", "run_id", b"run_id", "schema_version", b"schema_version", "sender", b"sender", "seq", b"seq", "stream_id", b"stream_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "direction", b"direction", "idempotency_key", b"idempotency_key", "metadata", b"metadata", "offset", b"offset", "payload", b"payload", "rewound", b"rewound", "run_id", b"run_id", "schema_version", b"schema_version", "sender", b"sender", "seq", b"seq", "stream_id", b"stream_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Record: _TypeAlias = Record  # noqa: Y015
+
+@_typing.final
+class Rewound(_message.Message):
+    """Records that do not count any more."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Range(_message.Message):
+        """Seqs without gaps."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        FIRST_SEQ_FIELD_NUMBER: _builtins.int
+        LAST_SEQ_FIELD_NUMBER: _builtins.int
+        first_seq: _builtins.int
+        """The first."""
+        last_seq: _builtins.int
+        """The last."""
+        def __init__(
+            self,
+            *,
+            first_seq: _builtins.int = ...,
+            last_seq: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["first_seq", b"first_seq", "last_seq", b"last_seq"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    RANGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ranges(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rewound.Range]:
+        """In ascending order."""
+
+    def __init__(
+        self,
+        *,
+        ranges: _abc.Iterable[Global___Rewound.Range] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ranges", b"ranges"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rewound: _TypeAlias = Rewound  # noqa: Y015
 
 @_typing.final
 class NewRecord(_message.Message):

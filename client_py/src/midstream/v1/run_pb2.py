@@ -28,7 +28,7 @@ from midstream.v1 import handler_failure_pb2 as midstream_dot_v1_dot_handler__fa
 from midstream.v1 import record_pb2 as midstream_dot_v1_dot_record__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16midstream/v1/run.proto\x12\x0cmidstream.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"midstream/v1/handler_failure.proto\x1a\x19midstream/v1/record.proto\"\x87\x08\n\x03Run\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\x12$\n\x04kind\x18\x03 \x01(\x0e\x32\x16.midstream.v1.Run.Kind\x12&\n\x05state\x18\x04 \x01(\x0e\x32\x17.midstream.v1.Run.State\x12&\n\x07payload\x18\x05 \x01(\x0b\x32\x15.midstream.v1.Payload\x12%\n\x06result\x18\x06 \x01(\x0b\x32\x15.midstream.v1.Payload\x12&\n\x07\x66\x61ilure\x18\x07 \x01(\x0b\x32\x15.midstream.v1.Failure\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inish_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64\x65\x61\x64line\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63\x61ncel_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x64\x65lete_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0blast_offset\x18\x0e \x01(\x03\x12+\n\x07streams\x18\x0f \x03(\x0b\x32\x1a.midstream.v1.StreamStatus\x12\x1d\n\x15handler_failure_count\x18\x10 \x01(\x03\x12\x36\n\x10handler_failures\x18\x11 \x03(\x0b\x32\x1c.midstream.v1.HandlerFailure\x12\x31\n\x08metadata\x18\x12 \x03(\x0b\x32\x1f.midstream.v1.Run.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"A\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x10\n\x0cKIND_MANAGED\x10\x01\x12\x11\n\rKIND_ATTACHED\x10\x02\"\xba\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_QUEUED\x10\x01\x12\x11\n\rSTATE_RUNNING\x10\x02\x12\x13\n\x0fSTATE_SUSPENDED\x10\x03\x12\x11\n\rSTATE_BLOCKED\x10\x04\x12\x13\n\x0fSTATE_COMPLETED\x10\x05\x12\x10\n\x0cSTATE_FAILED\x10\x06\x12\x13\n\x0fSTATE_CANCELLED\x10\x07\x12\x11\n\rSTATE_EXPIRED\x10\x08\"o\n\x0cStreamStatus\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x10\n\x08last_seq\x18\x02 \x01(\x03\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\x03\x12\x14\n\x0cunread_count\x18\x04 \x01(\x03\x12\x14\n\x0cunread_bytes\x18\x05 \x01(\x03\"=\n\x07\x46\x61ilure\x12\x12\n\nerror_type\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05stack\x18\x03 \x01(\t\"\xaa\x01\n\x07Outcome\x12\'\n\x06result\x18\x01 \x01(\x0b\x32\x15.midstream.v1.PayloadH\x00\x12(\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x15.midstream.v1.FailureH\x00\x12\x34\n\tcancelled\x18\x03 \x01(\x0b\x32\x1f.midstream.v1.Outcome.CancelledH\x00\x1a\x0b\n\tCancelledB\t\n\x07outcome\"\xd8\x01\n\x07RunSpec\x12\x0c\n\x04task\x18\x01 \x01(\t\x12&\n\x07payload\x18\x02 \x01(\x0b\x32\x15.midstream.v1.Payload\x12/\n\x0cmax_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x08metadata\x18\x04 \x03(\x0b\x32#.midstream.v1.RunSpec.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16midstream/v1/run.proto\x12\x0cmidstream.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"midstream/v1/handler_failure.proto\x1a\x19midstream/v1/record.proto\"\xb4\x08\n\x03Run\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\x12$\n\x04kind\x18\x03 \x01(\x0e\x32\x16.midstream.v1.Run.Kind\x12&\n\x05state\x18\x04 \x01(\x0e\x32\x17.midstream.v1.Run.State\x12&\n\x07payload\x18\x05 \x01(\x0b\x32\x15.midstream.v1.Payload\x12%\n\x06result\x18\x06 \x01(\x0b\x32\x15.midstream.v1.Payload\x12&\n\x07\x66\x61ilure\x18\x07 \x01(\x0b\x32\x15.midstream.v1.Failure\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inish_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64\x65\x61\x64line\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63\x61ncel_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x64\x65lete_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0blast_offset\x18\x0e \x01(\x03\x12+\n\x07streams\x18\x0f \x03(\x0b\x32\x1a.midstream.v1.StreamStatus\x12\x1d\n\x15handler_failure_count\x18\x10 \x01(\x03\x12\x36\n\x10handler_failures\x18\x11 \x03(\x0b\x32\x1c.midstream.v1.HandlerFailure\x12\x31\n\x08metadata\x18\x12 \x03(\x0b\x32\x1f.midstream.v1.Run.MetadataEntry\x12+\n\x07outputs\x18\x13 \x03(\x0b\x32\x1a.midstream.v1.OutputStatus\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"A\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x10\n\x0cKIND_MANAGED\x10\x01\x12\x11\n\rKIND_ATTACHED\x10\x02\"\xba\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_QUEUED\x10\x01\x12\x11\n\rSTATE_RUNNING\x10\x02\x12\x13\n\x0fSTATE_SUSPENDED\x10\x03\x12\x11\n\rSTATE_BLOCKED\x10\x04\x12\x13\n\x0fSTATE_COMPLETED\x10\x05\x12\x10\n\x0cSTATE_FAILED\x10\x06\x12\x13\n\x0fSTATE_CANCELLED\x10\x07\x12\x11\n\rSTATE_EXPIRED\x10\x08\"3\n\x0cOutputStatus\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x10\n\x08last_seq\x18\x02 \x01(\x03\"o\n\x0cStreamStatus\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x10\n\x08last_seq\x18\x02 \x01(\x03\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\x03\x12\x14\n\x0cunread_count\x18\x04 \x01(\x03\x12\x14\n\x0cunread_bytes\x18\x05 \x01(\x03\"=\n\x07\x46\x61ilure\x12\x12\n\nerror_type\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05stack\x18\x03 \x01(\t\"\xaa\x01\n\x07Outcome\x12\'\n\x06result\x18\x01 \x01(\x0b\x32\x15.midstream.v1.PayloadH\x00\x12(\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x15.midstream.v1.FailureH\x00\x12\x34\n\tcancelled\x18\x03 \x01(\x0b\x32\x1f.midstream.v1.Outcome.CancelledH\x00\x1a\x0b\n\tCancelledB\t\n\x07outcome\"\xd8\x01\n\x07RunSpec\x12\x0c\n\x04task\x18\x01 \x01(\t\x12&\n\x07payload\x18\x02 \x01(\x0b\x32\x15.midstream.v1.Payload\x12/\n\x0cmax_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x08metadata\x18\x04 \x03(\x0b\x32#.midstream.v1.RunSpec.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,23 +40,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNSPEC_METADATAENTRY']._loaded_options = None
   _globals['_RUNSPEC_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_RUN']._serialized_start=169
-  _globals['_RUN']._serialized_end=1200
-  _globals['_RUN_METADATAENTRY']._serialized_start=897
-  _globals['_RUN_METADATAENTRY']._serialized_end=944
-  _globals['_RUN_KIND']._serialized_start=946
-  _globals['_RUN_KIND']._serialized_end=1011
-  _globals['_RUN_STATE']._serialized_start=1014
-  _globals['_RUN_STATE']._serialized_end=1200
-  _globals['_STREAMSTATUS']._serialized_start=1202
-  _globals['_STREAMSTATUS']._serialized_end=1313
-  _globals['_FAILURE']._serialized_start=1315
-  _globals['_FAILURE']._serialized_end=1376
-  _globals['_OUTCOME']._serialized_start=1379
-  _globals['_OUTCOME']._serialized_end=1549
-  _globals['_OUTCOME_CANCELLED']._serialized_start=1527
-  _globals['_OUTCOME_CANCELLED']._serialized_end=1538
-  _globals['_RUNSPEC']._serialized_start=1552
-  _globals['_RUNSPEC']._serialized_end=1768
-  _globals['_RUNSPEC_METADATAENTRY']._serialized_start=897
-  _globals['_RUNSPEC_METADATAENTRY']._serialized_end=944
+  _globals['_RUN']._serialized_end=1245
+  _globals['_RUN_METADATAENTRY']._serialized_start=942
+  _globals['_RUN_METADATAENTRY']._serialized_end=989
+  _globals['_RUN_KIND']._serialized_start=991
+  _globals['_RUN_KIND']._serialized_end=1056
+  _globals['_RUN_STATE']._serialized_start=1059
+  _globals['_RUN_STATE']._serialized_end=1245
+  _globals['_OUTPUTSTATUS']._serialized_start=1247
+  _globals['_OUTPUTSTATUS']._serialized_end=1298
+  _globals['_STREAMSTATUS']._serialized_start=1300
+  _globals['_STREAMSTATUS']._serialized_end=1411
+  _globals['_FAILURE']._serialized_start=1413
+  _globals['_FAILURE']._serialized_end=1474
+  _globals['_OUTCOME']._serialized_start=1477
+  _globals['_OUTCOME']._serialized_end=1647
+  _globals['_OUTCOME_CANCELLED']._serialized_start=1625
+  _globals['_OUTCOME_CANCELLED']._serialized_end=1636
+  _globals['_RUNSPEC']._serialized_start=1650
+  _globals['_RUNSPEC']._serialized_end=1866
+  _globals['_RUNSPEC_METADATAENTRY']._serialized_start=942
+  _globals['_RUNSPEC_METADATAENTRY']._serialized_end=989
 # @@protoc_insertion_point(module_scope)

@@ -137,6 +137,7 @@ class Run(_message.Message):
     HANDLER_FAILURE_COUNT_FIELD_NUMBER: _builtins.int
     HANDLER_FAILURES_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    OUTPUTS_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """`run_` and a ULID, or what the caller chose."""
     task: _builtins.str
@@ -197,6 +198,10 @@ class Run(_message.Message):
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The caller's own string pairs."""
 
+    @_builtins.property
+    def outputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___OutputStatus]:
+        """Its output streams, by name. In a list of runs: left out."""
+
     def __init__(
         self,
         *,
@@ -218,14 +223,41 @@ class Run(_message.Message):
         handler_failure_count: _builtins.int = ...,
         handler_failures: _abc.Iterable[_handler_failure_pb2.HandlerFailure] | None = ...,
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        outputs: _abc.Iterable[Global___OutputStatus] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cancel_time", b"cancel_time", "create_time", b"create_time", "deadline", b"deadline", "delete_time", b"delete_time", "failure", b"failure", "finish_time", b"finish_time", "payload", b"payload", "result", b"result", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_time", b"cancel_time", "create_time", b"create_time", "deadline", b"deadline", "delete_time", b"delete_time", "failure", b"failure", "finish_time", b"finish_time", "handler_failure_count", b"handler_failure_count", "handler_failures", b"handler_failures", "kind", b"kind", "last_offset", b"last_offset", "metadata", b"metadata", "payload", b"payload", "result", b"result", "run_id", b"run_id", "start_time", b"start_time", "state", b"state", "streams", b"streams", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_time", b"cancel_time", "create_time", b"create_time", "deadline", b"deadline", "delete_time", b"delete_time", "failure", b"failure", "finish_time", b"finish_time", "handler_failure_count", b"handler_failure_count", "handler_failures", b"handler_failures", "kind", b"kind", "last_offset", b"last_offset", "metadata", b"metadata", "outputs", b"outputs", "payload", b"payload", "result", b"result", "run_id", b"run_id", "start_time", b"start_time", "state", b"state", "streams", b"streams", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Run: _TypeAlias = Run  # noqa: Y015
+
+@_typing.final
+class OutputStatus(_message.Message):
+    """An output stream of a run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STREAM_ID_FIELD_NUMBER: _builtins.int
+    LAST_SEQ_FIELD_NUMBER: _builtins.int
+    stream_id: _builtins.str
+    """Its name."""
+    last_seq: _builtins.int
+    """The seq of its newest record."""
+    def __init__(
+        self,
+        *,
+        stream_id: _builtins.str = ...,
+        last_seq: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_seq", b"last_seq", "stream_id", b"stream_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OutputStatus: _TypeAlias = OutputStatus  # noqa: Y015
 
 @_typing.final
 class StreamStatus(_message.Message):

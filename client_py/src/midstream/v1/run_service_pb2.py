@@ -22,53 +22,54 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from midstream.v1 import access_token_pb2 as midstream_dot_v1_dot_access__token__pb2
 from midstream.v1 import assignment_pb2 as midstream_dot_v1_dot_assignment__pb2
 from midstream.v1 import entry_pb2 as midstream_dot_v1_dot_entry__pb2
 from midstream.v1 import record_pb2 as midstream_dot_v1_dot_record__pb2
 from midstream.v1 import run_pb2 as midstream_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1emidstream/v1/run_service.proto\x12\x0cmidstream.v1\x1a\x1dmidstream/v1/assignment.proto\x1a\x18midstream/v1/entry.proto\x1a\x19midstream/v1/record.proto\x1a\x16midstream/v1/run.proto\"r\n\x0fStartRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12#\n\x04spec\x18\x02 \x01(\x0b\x32\x15.midstream.v1.RunSpec\x12*\n\x07records\x18\x03 \x03(\x0b\x32\x19.midstream.v1.FirstRecord\"I\n\x0b\x46irstRecord\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\'\n\x06record\x18\x02 \x01(\x0b\x32\x17.midstream.v1.NewRecord\"C\n\x10StartRunResponse\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.midstream.v1.Run\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"G\n\x10\x41ttachRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12#\n\x04spec\x18\x02 \x01(\x0b\x32\x15.midstream.v1.RunSpec\"D\n\x11\x41ttachRunResponse\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.midstream.v1.Run\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"\x1f\n\rGetRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"0\n\x0eGetRunResponse\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.midstream.v1.Run\"o\n\x0fListRunsRequest\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\'\n\x06states\x18\x02 \x03(\x0e\x32\x17.midstream.v1.Run.State\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"L\n\x10ListRunsResponse\x12\x1f\n\x04runs\x18\x01 \x03(\x0b\x32\x11.midstream.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"K\n\x12ListEntriesRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"\x83\x01\n\x13ListEntriesResponse\x12$\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x13.midstream.v1.Entry\x12-\n\x0b\x61ssignments\x18\x02 \x03(\x0b\x32\x18.midstream.v1.Assignment\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\"\n\x10\x43\x61ncelRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"3\n\x11\x43\x61ncelRunResponse\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.midstream.v1.Run\"J\n\x10\x46inishRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12&\n\x07outcome\x18\x02 \x01(\x0b\x32\x15.midstream.v1.Outcome\"3\n\x11\x46inishRunResponse\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.midstream.v1.Run\"!\n\x0fWatchRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"2\n\x10WatchRunResponse\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.midstream.v1.Run2\xf2\x04\n\nRunService\x12I\n\x08StartRun\x12\x1d.midstream.v1.StartRunRequest\x1a\x1e.midstream.v1.StartRunResponse\x12L\n\tAttachRun\x12\x1e.midstream.v1.AttachRunRequest\x1a\x1f.midstream.v1.AttachRunResponse\x12\x43\n\x06GetRun\x12\x1b.midstream.v1.GetRunRequest\x1a\x1c.midstream.v1.GetRunResponse\x12I\n\x08ListRuns\x12\x1d.midstream.v1.ListRunsRequest\x1a\x1e.midstream.v1.ListRunsResponse\x12R\n\x0bListEntries\x12 .midstream.v1.ListEntriesRequest\x1a!.midstream.v1.ListEntriesResponse\x12L\n\tCancelRun\x12\x1e.midstream.v1.CancelRunRequest\x1a\x1f.midstream.v1.CancelRunResponse\x12L\n\tFinishRun\x12\x1e.midstream.v1.FinishRunRequest\x1a\x1f.midstream.v1.FinishRunResponse\x12K\n\x08WatchRun\x12\x1d.midstream.v1.WatchRunRequest\x1a\x1e.midstream.v1.WatchRunResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1emidstream/v1/run_service.proto\x12\x0cmidstream.v1\x1a\x1fmidstream/v1/access_token.proto\x1a\x1dmidstream/v1/assignment.proto\x1a\x18midstream/v1/entry.proto\x1a\x19midstream/v1/record.proto\x1a\x16midstream/v1/run.proto\"\xa1\x01\n\x0fStartRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12#\n\x04spec\x18\x02 \x01(\x0b\x32\x15.midstream.v1.RunSpec\x12*\n\x07records\x18\x03 \x03(\x0b\x32\x19.midstream.v1.FirstRecord\x12-\n\x06\x61\x63\x63\x65ss\x18\x04 \x01(\x0b\x32\x1d.midstream.v1.AccessTokenSpec\"I\n\x0b\x46irstRecord\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\'\n\x06record\x18\x02 \x01(\x0b\x32\x17.midstream.v1.NewRecord\"t\n\x10StartRunResponse\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.midstream.v1.Run\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\x12/\n\x0c\x61\x63\x63\x65ss_token\x18\x03 \x01(\x0b\x32\x19.midstream.v1.AccessToken\"G\n\x10\x41ttachRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12#\n\x04spec\x18\x02 \x01(\x0b\x32\x15.midstream.v1.RunSpec\"D\n\x11\x41ttachRunResponse\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.midstream.v1.Run\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"\x1f\n\rGetRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"0\n\x0eGetRunResponse\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.midstream.v1.Run\"o\n\x0fListRunsRequest\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\'\n\x06states\x18\x02 \x03(\x0e\x32\x17.midstream.v1.Run.State\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"L\n\x10ListRunsResponse\x12\x1f\n\x04runs\x18\x01 \x03(\x0b\x32\x11.midstream.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"K\n\x12ListEntriesRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"\x83\x01\n\x13ListEntriesResponse\x12$\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x13.midstream.v1.Entry\x12-\n\x0b\x61ssignments\x18\x02 \x03(\x0b\x32\x18.midstream.v1.Assignment\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\"\n\x10\x43\x61ncelRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"3\n\x11\x43\x61ncelRunResponse\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.midstream.v1.Run\"J\n\x10\x46inishRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12&\n\x07outcome\x18\x02 \x01(\x0b\x32\x15.midstream.v1.Outcome\"3\n\x11\x46inishRunResponse\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.midstream.v1.Run\"!\n\x0fWatchRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"2\n\x10WatchRunResponse\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.midstream.v1.Run2\xf2\x04\n\nRunService\x12I\n\x08StartRun\x12\x1d.midstream.v1.StartRunRequest\x1a\x1e.midstream.v1.StartRunResponse\x12L\n\tAttachRun\x12\x1e.midstream.v1.AttachRunRequest\x1a\x1f.midstream.v1.AttachRunResponse\x12\x43\n\x06GetRun\x12\x1b.midstream.v1.GetRunRequest\x1a\x1c.midstream.v1.GetRunResponse\x12I\n\x08ListRuns\x12\x1d.midstream.v1.ListRunsRequest\x1a\x1e.midstream.v1.ListRunsResponse\x12R\n\x0bListEntries\x12 .midstream.v1.ListEntriesRequest\x1a!.midstream.v1.ListEntriesResponse\x12L\n\tCancelRun\x12\x1e.midstream.v1.CancelRunRequest\x1a\x1f.midstream.v1.CancelRunResponse\x12L\n\tFinishRun\x12\x1e.midstream.v1.FinishRunRequest\x1a\x1f.midstream.v1.FinishRunResponse\x12K\n\x08WatchRun\x12\x1d.midstream.v1.WatchRunRequest\x1a\x1e.midstream.v1.WatchRunResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'midstream.v1.run_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STARTRUNREQUEST']._serialized_start=156
-  _globals['_STARTRUNREQUEST']._serialized_end=270
-  _globals['_FIRSTRECORD']._serialized_start=272
-  _globals['_FIRSTRECORD']._serialized_end=345
-  _globals['_STARTRUNRESPONSE']._serialized_start=347
-  _globals['_STARTRUNRESPONSE']._serialized_end=414
-  _globals['_ATTACHRUNREQUEST']._serialized_start=416
-  _globals['_ATTACHRUNREQUEST']._serialized_end=487
-  _globals['_ATTACHRUNRESPONSE']._serialized_start=489
-  _globals['_ATTACHRUNRESPONSE']._serialized_end=557
-  _globals['_GETRUNREQUEST']._serialized_start=559
-  _globals['_GETRUNREQUEST']._serialized_end=590
-  _globals['_GETRUNRESPONSE']._serialized_start=592
-  _globals['_GETRUNRESPONSE']._serialized_end=640
-  _globals['_LISTRUNSREQUEST']._serialized_start=642
-  _globals['_LISTRUNSREQUEST']._serialized_end=753
-  _globals['_LISTRUNSRESPONSE']._serialized_start=755
-  _globals['_LISTRUNSRESPONSE']._serialized_end=831
-  _globals['_LISTENTRIESREQUEST']._serialized_start=833
-  _globals['_LISTENTRIESREQUEST']._serialized_end=908
-  _globals['_LISTENTRIESRESPONSE']._serialized_start=911
-  _globals['_LISTENTRIESRESPONSE']._serialized_end=1042
-  _globals['_CANCELRUNREQUEST']._serialized_start=1044
-  _globals['_CANCELRUNREQUEST']._serialized_end=1078
-  _globals['_CANCELRUNRESPONSE']._serialized_start=1080
-  _globals['_CANCELRUNRESPONSE']._serialized_end=1131
-  _globals['_FINISHRUNREQUEST']._serialized_start=1133
-  _globals['_FINISHRUNREQUEST']._serialized_end=1207
-  _globals['_FINISHRUNRESPONSE']._serialized_start=1209
-  _globals['_FINISHRUNRESPONSE']._serialized_end=1260
-  _globals['_WATCHRUNREQUEST']._serialized_start=1262
-  _globals['_WATCHRUNREQUEST']._serialized_end=1295
-  _globals['_WATCHRUNRESPONSE']._serialized_start=1297
-  _globals['_WATCHRUNRESPONSE']._serialized_end=1347
-  _globals['_RUNSERVICE']._serialized_start=1350
-  _globals['_RUNSERVICE']._serialized_end=1976
+  _globals['_STARTRUNREQUEST']._serialized_start=190
+  _globals['_STARTRUNREQUEST']._serialized_end=351
+  _globals['_FIRSTRECORD']._serialized_start=353
+  _globals['_FIRSTRECORD']._serialized_end=426
+  _globals['_STARTRUNRESPONSE']._serialized_start=428
+  _globals['_STARTRUNRESPONSE']._serialized_end=544
+  _globals['_ATTACHRUNREQUEST']._serialized_start=546
+  _globals['_ATTACHRUNREQUEST']._serialized_end=617
+  _globals['_ATTACHRUNRESPONSE']._serialized_start=619
+  _globals['_ATTACHRUNRESPONSE']._serialized_end=687
+  _globals['_GETRUNREQUEST']._serialized_start=689
+  _globals['_GETRUNREQUEST']._serialized_end=720
+  _globals['_GETRUNRESPONSE']._serialized_start=722
+  _globals['_GETRUNRESPONSE']._serialized_end=770
+  _globals['_LISTRUNSREQUEST']._serialized_start=772
+  _globals['_LISTRUNSREQUEST']._serialized_end=883
+  _globals['_LISTRUNSRESPONSE']._serialized_start=885
+  _globals['_LISTRUNSRESPONSE']._serialized_end=961
+  _globals['_LISTENTRIESREQUEST']._serialized_start=963
+  _globals['_LISTENTRIESREQUEST']._serialized_end=1038
+  _globals['_LISTENTRIESRESPONSE']._serialized_start=1041
+  _globals['_LISTENTRIESRESPONSE']._serialized_end=1172
+  _globals['_CANCELRUNREQUEST']._serialized_start=1174
+  _globals['_CANCELRUNREQUEST']._serialized_end=1208
+  _globals['_CANCELRUNRESPONSE']._serialized_start=1210
+  _globals['_CANCELRUNRESPONSE']._serialized_end=1261
+  _globals['_FINISHRUNREQUEST']._serialized_start=1263
+  _globals['_FINISHRUNREQUEST']._serialized_end=1337
+  _globals['_FINISHRUNRESPONSE']._serialized_start=1339
+  _globals['_FINISHRUNRESPONSE']._serialized_end=1390
+  _globals['_WATCHRUNREQUEST']._serialized_start=1392
+  _globals['_WATCHRUNREQUEST']._serialized_end=1425
+  _globals['_WATCHRUNRESPONSE']._serialized_start=1427
+  _globals['_WATCHRUNRESPONSE']._serialized_end=1477
+  _globals['_RUNSERVICE']._serialized_start=1480
+  _globals['_RUNSERVICE']._serialized_end=2106
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from midstream.v1 import access_token_pb2 as _access_token_pb2
 from midstream.v1 import assignment_pb2 as _assignment_pb2
 from midstream.v1 import entry_pb2 as _entry_pb2
 from midstream.v1 import record_pb2 as _record_pb2
@@ -31,6 +32,7 @@ class StartRunRequest(_message.Message):
     RUN_ID_FIELD_NUMBER: _builtins.int
     SPEC_FIELD_NUMBER: _builtins.int
     RECORDS_FIELD_NUMBER: _builtins.int
+    ACCESS_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Optional, and worth giving: makes a retry safe. 1 to 128 characters of `A-Z a-z 0-9 . _ -`, beginning with a letter
     or digit. Empty: the server chooses.
@@ -43,16 +45,23 @@ class StartRunRequest(_message.Message):
     def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___FirstRecord]:
         """Optional. Records to store before the task begins, at most 1,000. The whole request has at most 5 MiB."""
 
+    @_builtins.property
+    def access(self) -> _access_token_pb2.AccessTokenSpec:
+        """Optional. An access token to make with the run, for the frontend that will show or steer it. In its scopes an empty
+        `run_id` stands for this run.
+        """
+
     def __init__(
         self,
         *,
         run_id: _builtins.str = ...,
         spec: _run_pb2.RunSpec | None = ...,
         records: _abc.Iterable[Global___FirstRecord] | None = ...,
+        access: _access_token_pb2.AccessTokenSpec | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["records", b"records", "run_id", b"run_id", "spec", b"spec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "records", b"records", "run_id", b"run_id", "spec", b"spec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -94,21 +103,27 @@ class StartRunResponse(_message.Message):
 
     RUN_FIELD_NUMBER: _builtins.int
     CREATED_FIELD_NUMBER: _builtins.int
+    ACCESS_TOKEN_FIELD_NUMBER: _builtins.int
     created: _builtins.bool
     """False: it existed already, with the same content."""
     @_builtins.property
     def run(self) -> _run_pb2.Run:
         """As it stands."""
 
+    @_builtins.property
+    def access_token(self) -> _access_token_pb2.AccessToken:
+        """Set where `access` was: another token at each call."""
+
     def __init__(
         self,
         *,
         run: _run_pb2.Run | None = ...,
         created: _builtins.bool = ...,
+        access_token: _access_token_pb2.AccessToken | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["access_token", b"access_token", "run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "run", b"run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_token", b"access_token", "created", b"created", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -28,7 +28,9 @@ if _version_not_supported:
 class RunServiceStub(object):
     """Starts, finds, watches and ends runs.
 
-    Errors of every RPC: FIELD_INVALID, SERVER_DRAINING, STORE_UNAVAILABLE, INTERNAL. See ErrorReason.
+    Errors of every RPC: FIELD_INVALID, SERVER_DRAINING, STORE_UNAVAILABLE, INTERNAL, and those of credentials:
+    CREDENTIALS_MISSING, CREDENTIALS_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED, SCOPE_MISSING, RATE_LIMITED. An access token can
+    call GetRun, WatchRun, ListEntries (scope `read`, without a stream) and CancelRun (scope `cancel`). See ErrorReason.
     """
 
     def __init__(self, channel):
@@ -82,7 +84,9 @@ class RunServiceStub(object):
 class RunServiceServicer(object):
     """Starts, finds, watches and ends runs.
 
-    Errors of every RPC: FIELD_INVALID, SERVER_DRAINING, STORE_UNAVAILABLE, INTERNAL. See ErrorReason.
+    Errors of every RPC: FIELD_INVALID, SERVER_DRAINING, STORE_UNAVAILABLE, INTERNAL, and those of credentials:
+    CREDENTIALS_MISSING, CREDENTIALS_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED, SCOPE_MISSING, RATE_LIMITED. An access token can
+    call GetRun, WatchRun, ListEntries (scope `read`, without a stream) and CancelRun (scope `cancel`). See ErrorReason.
     """
 
     def StartRun(self, request, context):
@@ -227,7 +231,9 @@ def add_RunServiceServicer_to_server(servicer, server):
 class RunService(object):
     """Starts, finds, watches and ends runs.
 
-    Errors of every RPC: FIELD_INVALID, SERVER_DRAINING, STORE_UNAVAILABLE, INTERNAL. See ErrorReason.
+    Errors of every RPC: FIELD_INVALID, SERVER_DRAINING, STORE_UNAVAILABLE, INTERNAL, and those of credentials:
+    CREDENTIALS_MISSING, CREDENTIALS_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED, SCOPE_MISSING, RATE_LIMITED. An access token can
+    call GetRun, WatchRun, ListEntries (scope `read`, without a stream) and CancelRun (scope `cancel`). See ErrorReason.
     """
 
     @staticmethod

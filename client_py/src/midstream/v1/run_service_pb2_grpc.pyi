@@ -29,7 +29,9 @@ GRPC_VERSION: str
 class RunServiceStub:
     """Starts, finds, watches and ends runs.
 
-    Errors of every RPC: FIELD_INVALID, SERVER_DRAINING, STORE_UNAVAILABLE, INTERNAL. See ErrorReason.
+    Errors of every RPC: FIELD_INVALID, SERVER_DRAINING, STORE_UNAVAILABLE, INTERNAL, and those of credentials:
+    CREDENTIALS_MISSING, CREDENTIALS_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED, SCOPE_MISSING, RATE_LIMITED. An access token can
+    call GetRun, WatchRun, ListEntries (scope `read`, without a stream) and CancelRun (scope `cancel`). See ErrorReason.
     """
 
     @_typing.overload
@@ -96,7 +98,9 @@ class RunServiceStub:
 class RunServiceAsyncStub(RunServiceStub):
     """Starts, finds, watches and ends runs.
 
-    Errors of every RPC: FIELD_INVALID, SERVER_DRAINING, STORE_UNAVAILABLE, INTERNAL. See ErrorReason.
+    Errors of every RPC: FIELD_INVALID, SERVER_DRAINING, STORE_UNAVAILABLE, INTERNAL, and those of credentials:
+    CREDENTIALS_MISSING, CREDENTIALS_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED, SCOPE_MISSING, RATE_LIMITED. An access token can
+    call GetRun, WatchRun, ListEntries (scope `read`, without a stream) and CancelRun (scope `cancel`). See ErrorReason.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -159,7 +163,9 @@ class RunServiceAsyncStub(RunServiceStub):
 class RunServiceServicer(metaclass=_abc_1.ABCMeta):
     """Starts, finds, watches and ends runs.
 
-    Errors of every RPC: FIELD_INVALID, SERVER_DRAINING, STORE_UNAVAILABLE, INTERNAL. See ErrorReason.
+    Errors of every RPC: FIELD_INVALID, SERVER_DRAINING, STORE_UNAVAILABLE, INTERNAL, and those of credentials:
+    CREDENTIALS_MISSING, CREDENTIALS_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED, SCOPE_MISSING, RATE_LIMITED. An access token can
+    call GetRun, WatchRun, ListEntries (scope `read`, without a stream) and CancelRun (scope `cancel`). See ErrorReason.
     """
 
     @_abc_1.abstractmethod

@@ -27,65 +27,84 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from midstream.v1 import handler_failure_pb2 as midstream_dot_v1_dot_handler__failure__pb2
 from midstream.v1 import record_pb2 as midstream_dot_v1_dot_record__pb2
+from midstream.v1 import run_pb2 as midstream_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!midstream/v1/stream_service.proto\x12\x0cmidstream.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\"midstream/v1/handler_failure.proto\x1a\x19midstream/v1/record.proto\"Z\n\x0bSendRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tstream_id\x18\x02 \x01(\t\x12(\n\x07records\x18\x03 \x03(\x0b\x32\x17.midstream.v1.NewRecord\"7\n\x0cSendResponse\x12\'\n\x08receipts\x18\x01 \x03(\x0b\x32\x15.midstream.v1.Receipt\"x\n\x07Receipt\x12\x12\n\nclient_ref\x18\x01 \x01(\x03\x12*\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x0b\x32\x16.midstream.v1.AcceptedH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"n\n\x08\x41\x63\x63\x65pted\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12/\n\x0b\x61\x63\x63\x65pt_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x64\x65\x64uplicated\x18\x04 \x01(\x08\"]\n\x0eSendOneRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tstream_id\x18\x02 \x01(\t\x12(\n\x07records\x18\x03 \x03(\x0b\x32\x17.midstream.v1.NewRecord\":\n\x0fSendOneResponse\x12\'\n\x08receipts\x18\x01 \x03(\x0b\x32\x15.midstream.v1.Receipt\"\x9a\x03\n\x10SubscribeRequest\x12\x33\n\x04open\x18\x01 \x01(\x0b\x32#.midstream.v1.SubscribeRequest.OpenH\x00\x12\x31\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\".midstream.v1.SubscribeRequest.AckH\x00\x12\x37\n\x06\x63redit\x18\x03 \x01(\x0b\x32%.midstream.v1.SubscribeRequest.CreditH\x00\x1au\n\x04Open\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tstream_id\x18\x02 \x01(\t\x12\x14\n\x0cholder_epoch\x18\x03 \x01(\x03\x12\x16\n\tafter_seq\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06\x63redit\x18\x05 \x01(\x05\x42\x0c\n\n_after_seq\x1aJ\n\x03\x41\x63k\x12\x13\n\x0bthrough_seq\x18\x01 \x01(\x03\x12.\n\x08\x66\x61ilures\x18\x02 \x03(\x0b\x32\x1c.midstream.v1.HandlerFailure\x1a\x19\n\x06\x43redit\x12\x0f\n\x07records\x18\x01 \x01(\x05\x42\x07\n\x05\x66rame\"\xa2\x03\n\x11SubscribeResponse\x12\x38\n\x06opened\x18\x01 \x01(\x0b\x32&.midstream.v1.SubscribeResponse.OpenedH\x00\x12:\n\x07records\x18\x02 \x01(\x0b\x32\'.midstream.v1.SubscribeResponse.RecordsH\x00\x12\x36\n\x05\x61\x63ked\x18\x03 \x01(\x0b\x32%.midstream.v1.SubscribeResponse.AckedH\x00\x12=\n\trun_ended\x18\x04 \x01(\x0b\x32(.midstream.v1.SubscribeResponse.RunEndedH\x00\x1a@\n\x06Opened\x12\x14\n\x0cholder_epoch\x18\x01 \x01(\x03\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\x03\x12\x10\n\x08last_seq\x18\x03 \x01(\x03\x1a\x30\n\x07Records\x12%\n\x07records\x18\x01 \x03(\x0b\x32\x14.midstream.v1.Record\x1a\x17\n\x05\x41\x63ked\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\x03\x1a\n\n\x08RunEndedB\x07\n\x05\x66rame\"\xb0\x01\n\x0eReceiveRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tstream_id\x18\x02 \x01(\t\x12\x14\n\x0cholder_epoch\x18\x03 \x01(\x03\x12\x16\n\tafter_seq\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x13\n\x0bmax_records\x18\x05 \x01(\x05\x12*\n\x07timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0c\n\n_after_seq\"q\n\x0fReceiveResponse\x12%\n\x07records\x18\x01 \x03(\x0b\x32\x14.midstream.v1.Record\x12\x14\n\x0cholder_epoch\x18\x02 \x01(\x03\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\x03\x12\x11\n\trun_ended\x18\x04 \x01(\x08\"\x8a\x01\n\nAckRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tstream_id\x18\x02 \x01(\t\x12\x14\n\x0cholder_epoch\x18\x03 \x01(\x03\x12\x13\n\x0bthrough_seq\x18\x04 \x01(\x03\x12.\n\x08\x66\x61ilures\x18\x05 \x03(\x0b\x32\x1c.midstream.v1.HandlerFailure\"\x1d\n\x0b\x41\x63kResponse\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\x03\"0\n\x0bPeekRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tstream_id\x18\x02 \x01(\t\"`\n\x0cPeekResponse\x12$\n\x06record\x18\x01 \x01(\x0b\x32\x14.midstream.v1.Record\x12\x14\n\x0cunread_count\x18\x02 \x01(\x03\x12\x14\n\x0c\x61s_of_offset\x18\x03 \x01(\x03\"F\n\x0bTailRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tstream_id\x18\x02 \x01(\t\x12\x14\n\x0c\x61\x66ter_offset\x18\x03 \x01(\x03\"K\n\x0cTailResponse\x12%\n\x07records\x18\x01 \x03(\x0b\x32\x14.midstream.v1.Record\x12\x14\n\x0c\x61s_of_offset\x18\x02 \x01(\x03\"^\n\x12ListRecordsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tstream_id\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"k\n\x13ListRecordsResponse\x12%\n\x07records\x18\x01 \x03(\x0b\x32\x14.midstream.v1.Record\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x14\n\x0c\x61s_of_offset\x18\x03 \x01(\x03\x32\xc4\x04\n\rStreamService\x12\x41\n\x04Send\x12\x19.midstream.v1.SendRequest\x1a\x1a.midstream.v1.SendResponse(\x01\x30\x01\x12\x46\n\x07SendOne\x12\x1c.midstream.v1.SendOneRequest\x1a\x1d.midstream.v1.SendOneResponse\x12P\n\tSubscribe\x12\x1e.midstream.v1.SubscribeRequest\x1a\x1f.midstream.v1.SubscribeResponse(\x01\x30\x01\x12\x46\n\x07Receive\x12\x1c.midstream.v1.ReceiveRequest\x1a\x1d.midstream.v1.ReceiveResponse\x12:\n\x03\x41\x63k\x12\x18.midstream.v1.AckRequest\x1a\x19.midstream.v1.AckResponse\x12=\n\x04Peek\x12\x19.midstream.v1.PeekRequest\x1a\x1a.midstream.v1.PeekResponse\x12?\n\x04Tail\x12\x19.midstream.v1.TailRequest\x1a\x1a.midstream.v1.TailResponse0\x01\x12R\n\x0bListRecords\x12 .midstream.v1.ListRecordsRequest\x1a!.midstream.v1.ListRecordsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!midstream/v1/stream_service.proto\x12\x0cmidstream.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\"midstream/v1/handler_failure.proto\x1a\x19midstream/v1/record.proto\x1a\x16midstream/v1/run.proto\"Z\n\x0bSendRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tstream_id\x18\x02 \x01(\t\x12(\n\x07records\x18\x03 \x03(\x0b\x32\x17.midstream.v1.NewRecord\"7\n\x0cSendResponse\x12\'\n\x08receipts\x18\x01 \x03(\x0b\x32\x15.midstream.v1.Receipt\"x\n\x07Receipt\x12\x12\n\nclient_ref\x18\x01 \x01(\x03\x12*\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x0b\x32\x16.midstream.v1.AcceptedH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"n\n\x08\x41\x63\x63\x65pted\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12/\n\x0b\x61\x63\x63\x65pt_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x64\x65\x64uplicated\x18\x04 \x01(\x08\"]\n\x0eSendOneRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tstream_id\x18\x02 \x01(\t\x12(\n\x07records\x18\x03 \x03(\x0b\x32\x17.midstream.v1.NewRecord\":\n\x0fSendOneResponse\x12\'\n\x08receipts\x18\x01 \x03(\x0b\x32\x15.midstream.v1.Receipt\"\x9a\x03\n\x10SubscribeRequest\x12\x33\n\x04open\x18\x01 \x01(\x0b\x32#.midstream.v1.SubscribeRequest.OpenH\x00\x12\x31\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\".midstream.v1.SubscribeRequest.AckH\x00\x12\x37\n\x06\x63redit\x18\x03 \x01(\x0b\x32%.midstream.v1.SubscribeRequest.CreditH\x00\x1au\n\x04Open\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tstream_id\x18\x02 \x01(\t\x12\x14\n\x0cholder_epoch\x18\x03 \x01(\x03\x12\x16\n\tafter_seq\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06\x63redit\x18\x05 \x01(\x05\x42\x0c\n\n_after_seq\x1aJ\n\x03\x41\x63k\x12\x13\n\x0bthrough_seq\x18\x01 \x01(\x03\x12.\n\x08\x66\x61ilures\x18\x02 \x03(\x0b\x32\x1c.midstream.v1.HandlerFailure\x1a\x19\n\x06\x43redit\x12\x0f\n\x07records\x18\x01 \x01(\x05\x42\x07\n\x05\x66rame\"\xa2\x03\n\x11SubscribeResponse\x12\x38\n\x06opened\x18\x01 \x01(\x0b\x32&.midstream.v1.SubscribeResponse.OpenedH\x00\x12:\n\x07records\x18\x02 \x01(\x0b\x32\'.midstream.v1.SubscribeResponse.RecordsH\x00\x12\x36\n\x05\x61\x63ked\x18\x03 \x01(\x0b\x32%.midstream.v1.SubscribeResponse.AckedH\x00\x12=\n\trun_ended\x18\x04 \x01(\x0b\x32(.midstream.v1.SubscribeResponse.RunEndedH\x00\x1a@\n\x06Opened\x12\x14\n\x0cholder_epoch\x18\x01 \x01(\x03\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\x03\x12\x10\n\x08last_seq\x18\x03 \x01(\x03\x1a\x30\n\x07Records\x12%\n\x07records\x18\x01 \x03(\x0b\x32\x14.midstream.v1.Record\x1a\x17\n\x05\x41\x63ked\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\x03\x1a\n\n\x08RunEndedB\x07\n\x05\x66rame\"\xb0\x01\n\x0eReceiveRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tstream_id\x18\x02 \x01(\t\x12\x14\n\x0cholder_epoch\x18\x03 \x01(\x03\x12\x16\n\tafter_seq\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x13\n\x0bmax_records\x18\x05 \x01(\x05\x12*\n\x07timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0c\n\n_after_seq\"q\n\x0fReceiveResponse\x12%\n\x07records\x18\x01 \x03(\x0b\x32\x14.midstream.v1.Record\x12\x14\n\x0cholder_epoch\x18\x02 \x01(\x03\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\x03\x12\x11\n\trun_ended\x18\x04 \x01(\x08\"\x8a\x01\n\nAckRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tstream_id\x18\x02 \x01(\t\x12\x14\n\x0cholder_epoch\x18\x03 \x01(\x03\x12\x13\n\x0bthrough_seq\x18\x04 \x01(\x03\x12.\n\x08\x66\x61ilures\x18\x05 \x03(\x0b\x32\x1c.midstream.v1.HandlerFailure\"\x1d\n\x0b\x41\x63kResponse\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\x03\"0\n\x0bPeekRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tstream_id\x18\x02 \x01(\t\"`\n\x0cPeekResponse\x12$\n\x06record\x18\x01 \x01(\x0b\x32\x14.midstream.v1.Record\x12\x14\n\x0cunread_count\x18\x02 \x01(\x03\x12\x14\n\x0c\x61s_of_offset\x18\x03 \x01(\x03\"r\n\x0bTailRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tstream_id\x18\x02 \x01(\t\x12\x14\n\x0c\x61\x66ter_offset\x18\x03 \x01(\x03\x12*\n\tdirection\x18\x04 \x01(\x0e\x32\x17.midstream.v1.Direction\"K\n\x0cTailResponse\x12%\n\x07records\x18\x01 \x03(\x0b\x32\x14.midstream.v1.Record\x12\x14\n\x0c\x61s_of_offset\x18\x02 \x01(\x03\"\xdf\x02\n\rFollowRequest\x12\x33\n\x07targets\x18\x01 \x03(\x0b\x32\".midstream.v1.FollowRequest.Target\x1a^\n\x07Records\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12*\n\tdirection\x18\x02 \x01(\x0e\x32\x17.midstream.v1.Direction\x12\x14\n\x0c\x61\x66ter_offset\x18\x03 \x01(\x03\x1a\x07\n\x05State\x1a\xaf\x01\n\x06Target\x12\x0b\n\x03ref\x18\x01 \x01(\x03\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x03 \x01(\t\x12\x36\n\x07records\x18\x04 \x01(\x0b\x32#.midstream.v1.FollowRequest.RecordsH\x00\x12\x32\n\x05state\x18\x05 \x01(\x0b\x32!.midstream.v1.FollowRequest.StateH\x00\x42\x06\n\x04what\"\xa3\x02\n\x0e\x46ollowResponse\x12\x0b\n\x03ref\x18\x01 \x01(\x03\x12-\n\x07records\x18\x02 \x01(\x0b\x32\x1a.midstream.v1.TailResponseH\x00\x12 \n\x03run\x18\x03 \x01(\x0b\x32\x11.midstream.v1.RunH\x00\x12\x33\n\x05\x65nded\x18\x04 \x01(\x0b\x32\".midstream.v1.FollowResponse.EndedH\x00\x12#\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12;\n\theartbeat\x18\x06 \x01(\x0b\x32&.midstream.v1.FollowResponse.HeartbeatH\x00\x1a\x07\n\x05\x45nded\x1a\x0b\n\tHeartbeatB\x06\n\x04what\"b\n\x13\x41ppendOutputRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tstream_id\x18\x02 \x01(\t\x12(\n\x07records\x18\x03 \x03(\x0b\x32\x17.midstream.v1.NewRecord\"?\n\x14\x41ppendOutputResponse\x12\'\n\x08receipts\x18\x01 \x03(\x0b\x32\x15.midstream.v1.Receipt\"\x8a\x01\n\x12ListRecordsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tstream_id\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12*\n\tdirection\x18\x05 \x01(\x0e\x32\x17.midstream.v1.Direction\"k\n\x13ListRecordsResponse\x12%\n\x07records\x18\x01 \x03(\x0b\x32\x14.midstream.v1.Record\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x14\n\x0c\x61s_of_offset\x18\x03 \x01(\x03\x32\xe2\x05\n\rStreamService\x12\x41\n\x04Send\x12\x19.midstream.v1.SendRequest\x1a\x1a.midstream.v1.SendResponse(\x01\x30\x01\x12\x46\n\x07SendOne\x12\x1c.midstream.v1.SendOneRequest\x1a\x1d.midstream.v1.SendOneResponse\x12P\n\tSubscribe\x12\x1e.midstream.v1.SubscribeRequest\x1a\x1f.midstream.v1.SubscribeResponse(\x01\x30\x01\x12\x46\n\x07Receive\x12\x1c.midstream.v1.ReceiveRequest\x1a\x1d.midstream.v1.ReceiveResponse\x12:\n\x03\x41\x63k\x12\x18.midstream.v1.AckRequest\x1a\x19.midstream.v1.AckResponse\x12=\n\x04Peek\x12\x19.midstream.v1.PeekRequest\x1a\x1a.midstream.v1.PeekResponse\x12?\n\x04Tail\x12\x19.midstream.v1.TailRequest\x1a\x1a.midstream.v1.TailResponse0\x01\x12\x45\n\x06\x46ollow\x12\x1b.midstream.v1.FollowRequest\x1a\x1c.midstream.v1.FollowResponse0\x01\x12U\n\x0c\x41ppendOutput\x12!.midstream.v1.AppendOutputRequest\x1a\".midstream.v1.AppendOutputResponse\x12R\n\x0bListRecords\x12 .midstream.v1.ListRecordsRequest\x1a!.midstream.v1.ListRecordsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'midstream.v1.stream_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SENDREQUEST']._serialized_start=204
-  _globals['_SENDREQUEST']._serialized_end=294
-  _globals['_SENDRESPONSE']._serialized_start=296
-  _globals['_SENDRESPONSE']._serialized_end=351
-  _globals['_RECEIPT']._serialized_start=353
-  _globals['_RECEIPT']._serialized_end=473
-  _globals['_ACCEPTED']._serialized_start=475
-  _globals['_ACCEPTED']._serialized_end=585
-  _globals['_SENDONEREQUEST']._serialized_start=587
-  _globals['_SENDONEREQUEST']._serialized_end=680
-  _globals['_SENDONERESPONSE']._serialized_start=682
-  _globals['_SENDONERESPONSE']._serialized_end=740
-  _globals['_SUBSCRIBEREQUEST']._serialized_start=743
-  _globals['_SUBSCRIBEREQUEST']._serialized_end=1153
-  _globals['_SUBSCRIBEREQUEST_OPEN']._serialized_start=924
-  _globals['_SUBSCRIBEREQUEST_OPEN']._serialized_end=1041
-  _globals['_SUBSCRIBEREQUEST_ACK']._serialized_start=1043
-  _globals['_SUBSCRIBEREQUEST_ACK']._serialized_end=1117
-  _globals['_SUBSCRIBEREQUEST_CREDIT']._serialized_start=1119
-  _globals['_SUBSCRIBEREQUEST_CREDIT']._serialized_end=1144
-  _globals['_SUBSCRIBERESPONSE']._serialized_start=1156
-  _globals['_SUBSCRIBERESPONSE']._serialized_end=1574
-  _globals['_SUBSCRIBERESPONSE_OPENED']._serialized_start=1414
-  _globals['_SUBSCRIBERESPONSE_OPENED']._serialized_end=1478
-  _globals['_SUBSCRIBERESPONSE_RECORDS']._serialized_start=1480
-  _globals['_SUBSCRIBERESPONSE_RECORDS']._serialized_end=1528
-  _globals['_SUBSCRIBERESPONSE_ACKED']._serialized_start=1530
-  _globals['_SUBSCRIBERESPONSE_ACKED']._serialized_end=1553
-  _globals['_SUBSCRIBERESPONSE_RUNENDED']._serialized_start=1555
-  _globals['_SUBSCRIBERESPONSE_RUNENDED']._serialized_end=1565
-  _globals['_RECEIVEREQUEST']._serialized_start=1577
-  _globals['_RECEIVEREQUEST']._serialized_end=1753
-  _globals['_RECEIVERESPONSE']._serialized_start=1755
-  _globals['_RECEIVERESPONSE']._serialized_end=1868
-  _globals['_ACKREQUEST']._serialized_start=1871
-  _globals['_ACKREQUEST']._serialized_end=2009
-  _globals['_ACKRESPONSE']._serialized_start=2011
-  _globals['_ACKRESPONSE']._serialized_end=2040
-  _globals['_PEEKREQUEST']._serialized_start=2042
-  _globals['_PEEKREQUEST']._serialized_end=2090
-  _globals['_PEEKRESPONSE']._serialized_start=2092
-  _globals['_PEEKRESPONSE']._serialized_end=2188
-  _globals['_TAILREQUEST']._serialized_start=2190
-  _globals['_TAILREQUEST']._serialized_end=2260
-  _globals['_TAILRESPONSE']._serialized_start=2262
-  _globals['_TAILRESPONSE']._serialized_end=2337
-  _globals['_LISTRECORDSREQUEST']._serialized_start=2339
-  _globals['_LISTRECORDSREQUEST']._serialized_end=2433
-  _globals['_LISTRECORDSRESPONSE']._serialized_start=2435
-  _globals['_LISTRECORDSRESPONSE']._serialized_end=2542
-  _globals['_STREAMSERVICE']._serialized_start=2545
-  _globals['_STREAMSERVICE']._serialized_end=3125
+  _globals['_SENDREQUEST']._serialized_start=228
+  _globals['_SENDREQUEST']._serialized_end=318
+  _globals['_SENDRESPONSE']._serialized_start=320
+  _globals['_SENDRESPONSE']._serialized_end=375
+  _globals['_RECEIPT']._serialized_start=377
+  _globals['_RECEIPT']._serialized_end=497
+  _globals['_ACCEPTED']._serialized_start=499
+  _globals['_ACCEPTED']._serialized_end=609
+  _globals['_SENDONEREQUEST']._serialized_start=611
+  _globals['_SENDONEREQUEST']._serialized_end=704
+  _globals['_SENDONERESPONSE']._serialized_start=706
+  _globals['_SENDONERESPONSE']._serialized_end=764
+  _globals['_SUBSCRIBEREQUEST']._serialized_start=767
+  _globals['_SUBSCRIBEREQUEST']._serialized_end=1177
+  _globals['_SUBSCRIBEREQUEST_OPEN']._serialized_start=948
+  _globals['_SUBSCRIBEREQUEST_OPEN']._serialized_end=1065
+  _globals['_SUBSCRIBEREQUEST_ACK']._serialized_start=1067
+  _globals['_SUBSCRIBEREQUEST_ACK']._serialized_end=1141
+  _globals['_SUBSCRIBEREQUEST_CREDIT']._serialized_start=1143
+  _globals['_SUBSCRIBEREQUEST_CREDIT']._serialized_end=1168
+  _globals['_SUBSCRIBERESPONSE']._serialized_start=1180
+  _globals['_SUBSCRIBERESPONSE']._serialized_end=1598
+  _globals['_SUBSCRIBERESPONSE_OPENED']._serialized_start=1438
+  _globals['_SUBSCRIBERESPONSE_OPENED']._serialized_end=1502
+  _globals['_SUBSCRIBERESPONSE_RECORDS']._serialized_start=1504
+  _globals['_SUBSCRIBERESPONSE_RECORDS']._serialized_end=1552
+  _globals['_SUBSCRIBERESPONSE_ACKED']._serialized_start=1554
+  _globals['_SUBSCRIBERESPONSE_ACKED']._serialized_end=1577
+  _globals['_SUBSCRIBERESPONSE_RUNENDED']._serialized_start=1579
+  _globals['_SUBSCRIBERESPONSE_RUNENDED']._serialized_end=1589
+  _globals['_RECEIVEREQUEST']._serialized_start=1601
+  _globals['_RECEIVEREQUEST']._serialized_end=1777
+  _globals['_RECEIVERESPONSE']._serialized_start=1779
+  _globals['_RECEIVERESPONSE']._serialized_end=1892
+  _globals['_ACKREQUEST']._serialized_start=1895
+  _globals['_ACKREQUEST']._serialized_end=2033
+  _globals['_ACKRESPONSE']._serialized_start=2035
+  _globals['_ACKRESPONSE']._serialized_end=2064
+  _globals['_PEEKREQUEST']._serialized_start=2066
+  _globals['_PEEKREQUEST']._serialized_end=2114
+  _globals['_PEEKRESPONSE']._serialized_start=2116
+  _globals['_PEEKRESPONSE']._serialized_end=2212
+  _globals['_TAILREQUEST']._serialized_start=2214
+  _globals['_TAILREQUEST']._serialized_end=2328
+  _globals['_TAILRESPONSE']._serialized_start=2330
+  _globals['_TAILRESPONSE']._serialized_end=2405
+  _globals['_FOLLOWREQUEST']._serialized_start=2408
+  _globals['_FOLLOWREQUEST']._serialized_end=2759
+  _globals['_FOLLOWREQUEST_RECORDS']._serialized_start=2478
+  _globals['_FOLLOWREQUEST_RECORDS']._serialized_end=2572
+  _globals['_FOLLOWREQUEST_STATE']._serialized_start=2574
+  _globals['_FOLLOWREQUEST_STATE']._serialized_end=2581
+  _globals['_FOLLOWREQUEST_TARGET']._serialized_start=2584
+  _globals['_FOLLOWREQUEST_TARGET']._serialized_end=2759
+  _globals['_FOLLOWRESPONSE']._serialized_start=2762
+  _globals['_FOLLOWRESPONSE']._serialized_end=3053
+  _globals['_FOLLOWRESPONSE_ENDED']._serialized_start=3025
+  _globals['_FOLLOWRESPONSE_ENDED']._serialized_end=3032
+  _globals['_FOLLOWRESPONSE_HEARTBEAT']._serialized_start=3034
+  _globals['_FOLLOWRESPONSE_HEARTBEAT']._serialized_end=3045
+  _globals['_APPENDOUTPUTREQUEST']._serialized_start=3055
+  _globals['_APPENDOUTPUTREQUEST']._serialized_end=3153
+  _globals['_APPENDOUTPUTRESPONSE']._serialized_start=3155
+  _globals['_APPENDOUTPUTRESPONSE']._serialized_end=3218
+  _globals['_LISTRECORDSREQUEST']._serialized_start=3221
+  _globals['_LISTRECORDSREQUEST']._serialized_end=3359
+  _globals['_LISTRECORDSRESPONSE']._serialized_start=3361
+  _globals['_LISTRECORDSRESPONSE']._serialized_end=3468
+  _globals['_STREAMSERVICE']._serialized_start=3471
+  _globals['_STREAMSERVICE']._serialized_end=4209
 # @@protoc_insertion_point(module_scope)

@@ -12,6 +12,7 @@ from google.protobuf.internal import containers as _containers
 from google.rpc import status_pb2 as _status_pb2
 from midstream.v1 import handler_failure_pb2 as _handler_failure_pb2
 from midstream.v1 import record_pb2 as _record_pb2
+from midstream.v1 import run_pb2 as _run_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -675,22 +676,26 @@ class TailRequest(_message.Message):
     RUN_ID_FIELD_NUMBER: _builtins.int
     STREAM_ID_FIELD_NUMBER: _builtins.int
     AFTER_OFFSET_FIELD_NUMBER: _builtins.int
+    DIRECTION_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Required. The run."""
     stream_id: _builtins.str
     """Optional. One input stream; empty: all of them."""
     after_offset: _builtins.int
     """Records behind this offset; 0: from the first."""
+    direction: _record_pb2.Direction.ValueType
+    """Input or output streams. Their offsets are two different orders."""
     def __init__(
         self,
         *,
         run_id: _builtins.str = ...,
         stream_id: _builtins.str = ...,
         after_offset: _builtins.int = ...,
+        direction: _record_pb2.Direction.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_offset", b"after_offset", "run_id", b"run_id", "stream_id", b"stream_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_offset", b"after_offset", "direction", b"direction", "run_id", b"run_id", "stream_id", b"stream_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -725,6 +730,255 @@ class TailResponse(_message.Message):
 Global___TailResponse: _TypeAlias = TailResponse  # noqa: Y015
 
 @_typing.final
+class FollowRequest(_message.Message):
+    """What to follow."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Records(_message.Message):
+        """The records of a run."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        STREAM_ID_FIELD_NUMBER: _builtins.int
+        DIRECTION_FIELD_NUMBER: _builtins.int
+        AFTER_OFFSET_FIELD_NUMBER: _builtins.int
+        stream_id: _builtins.str
+        """Optional. One stream; empty: all of them."""
+        direction: _record_pb2.Direction.ValueType
+        """Input or output streams."""
+        after_offset: _builtins.int
+        """Records behind this offset; 0: from the first."""
+        def __init__(
+            self,
+            *,
+            stream_id: _builtins.str = ...,
+            direction: _record_pb2.Direction.ValueType = ...,
+            after_offset: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["after_offset", b"after_offset", "direction", b"direction", "stream_id", b"stream_id"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class State(_message.Message):
+        """The run as it stands, and again whenever it has changed."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        def __init__(
+            self,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Target(_message.Message):
+        """One run's records or state."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        REF_FIELD_NUMBER: _builtins.int
+        RUN_ID_FIELD_NUMBER: _builtins.int
+        ACCESS_TOKEN_FIELD_NUMBER: _builtins.int
+        RECORDS_FIELD_NUMBER: _builtins.int
+        STATE_FIELD_NUMBER: _builtins.int
+        ref: _builtins.int
+        """Required. A number of the caller's choice, another one for each target."""
+        run_id: _builtins.str
+        """Required. The run."""
+        access_token: _builtins.str
+        """Optional. The credentials for this target, if they are not those of the call."""
+        @_builtins.property
+        def records(self) -> Global___FollowRequest.Records:
+            """Its records, as Tail gives them."""
+
+        @_builtins.property
+        def state(self) -> Global___FollowRequest.State:
+            """Its state, as WatchRun gives it."""
+
+        def __init__(
+            self,
+            *,
+            ref: _builtins.int = ...,
+            run_id: _builtins.str = ...,
+            access_token: _builtins.str = ...,
+            records: Global___FollowRequest.Records | None = ...,
+            state: Global___FollowRequest.State | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["records", b"records", "state", b"state", "what", b"what"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["access_token", b"access_token", "records", b"records", "ref", b"ref", "run_id", b"run_id", "state", b"state", "what", b"what"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType_what: _TypeAlias = _typing.Literal["records", "state"]  # noqa: Y015
+        _WhichOneofArgType_what: _TypeAlias = _typing.Literal["what", b"what"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType_what) -> _WhichOneofReturnType_what | None: ...
+
+    TARGETS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___FollowRequest.Target]:
+        """Required. 1 to 100."""
+
+    def __init__(
+        self,
+        *,
+        targets: _abc.Iterable[Global___FollowRequest.Target] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["targets", b"targets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FollowRequest: _TypeAlias = FollowRequest  # noqa: Y015
+
+@_typing.final
+class FollowResponse(_message.Message):
+    """News of one target, or a heartbeat."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Ended(_message.Message):
+        """The target has nothing more to come."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        def __init__(
+            self,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Heartbeat(_message.Message):
+        """Something to show that the connection lives."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        def __init__(
+            self,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    REF_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_FIELD_NUMBER: _builtins.int
+    ref: _builtins.int
+    """The `ref` of the target; 0 for a heartbeat."""
+    @_builtins.property
+    def records(self) -> Global___TailResponse:
+        """Some records."""
+
+    @_builtins.property
+    def run(self) -> _run_pb2.Run:
+        """The run as it stands."""
+
+    @_builtins.property
+    def ended(self) -> Global___FollowResponse.Ended:
+        """The target is over: the run has ended and everything was delivered."""
+
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """The target is over. Details are those of a failed RPC."""
+
+    @_builtins.property
+    def heartbeat(self) -> Global___FollowResponse.Heartbeat:
+        """Nothing has happened."""
+
+    def __init__(
+        self,
+        *,
+        ref: _builtins.int = ...,
+        records: Global___TailResponse | None = ...,
+        run: _run_pb2.Run | None = ...,
+        ended: Global___FollowResponse.Ended | None = ...,
+        error: _status_pb2.Status | None = ...,
+        heartbeat: Global___FollowResponse.Heartbeat | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended", "error", b"error", "heartbeat", b"heartbeat", "records", b"records", "run", b"run", "what", b"what"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended", "error", b"error", "heartbeat", b"heartbeat", "records", b"records", "ref", b"ref", "run", b"run", "what", b"what"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_what: _TypeAlias = _typing.Literal["records", "run", "ended", "error", "heartbeat"]  # noqa: Y015
+    _WhichOneofArgType_what: _TypeAlias = _typing.Literal["what", b"what"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_what) -> _WhichOneofReturnType_what | None: ...
+
+Global___FollowResponse: _TypeAlias = FollowResponse  # noqa: Y015
+
+@_typing.final
+class AppendOutputRequest(_message.Message):
+    """Records for one output stream of an attached run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    STREAM_ID_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """Required. An attached run."""
+    stream_id: _builtins.str
+    """Required. The output stream."""
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[_record_pb2.NewRecord]:
+        """Required. 1 to 1,000."""
+
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        stream_id: _builtins.str = ...,
+        records: _abc.Iterable[_record_pb2.NewRecord] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["records", b"records", "run_id", b"run_id", "stream_id", b"stream_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AppendOutputRequest: _TypeAlias = AppendOutputRequest  # noqa: Y015
+
+@_typing.final
+class AppendOutputResponse(_message.Message):
+    """Receipts in the order of the request's records."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def receipts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Receipt]:
+        """One for each record."""
+
+    def __init__(
+        self,
+        *,
+        receipts: _abc.Iterable[Global___Receipt] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipts", b"receipts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AppendOutputResponse: _TypeAlias = AppendOutputResponse  # noqa: Y015
+
+@_typing.final
 class ListRecordsRequest(_message.Message):
     """Which records to list."""
 
@@ -734,6 +988,7 @@ class ListRecordsRequest(_message.Message):
     STREAM_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    DIRECTION_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Required. The run."""
     stream_id: _builtins.str
@@ -741,7 +996,9 @@ class ListRecordsRequest(_message.Message):
     page_size: _builtins.int
     """1 to 1,000; 0 means 100. A page may be shorter: it also ends at 1 MiB."""
     page_token: _builtins.str
-    """The `next_page_token` of the page before, with the same run and stream."""
+    """The `next_page_token` of the page before, with the same run, stream and direction."""
+    direction: _record_pb2.Direction.ValueType
+    """Input or output streams."""
     def __init__(
         self,
         *,
@@ -749,10 +1006,11 @@ class ListRecordsRequest(_message.Message):
         stream_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        direction: _record_pb2.Direction.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "run_id", b"run_id", "stream_id", b"stream_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["direction", b"direction", "page_size", b"page_size", "page_token", b"page_token", "run_id", b"run_id", "stream_id", b"stream_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

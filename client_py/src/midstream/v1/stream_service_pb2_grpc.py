@@ -34,7 +34,10 @@ class StreamServiceStub(object):
     `Send` and `Subscribe` are the fast road for backends. `SendOne`, `Receive`, `Ack`, `Peek`, `Tail` and `ListRecords`
     do everything they do for callers that cannot stream requests, such as browsers.
 
-    Errors of every RPC: FIELD_INVALID, RUN_NOT_FOUND, SERVER_DRAINING, STORE_UNAVAILABLE, INTERNAL. See ErrorReason.
+    Errors of every RPC: FIELD_INVALID, RUN_NOT_FOUND, SERVER_DRAINING, STORE_UNAVAILABLE, INTERNAL, and those of
+    credentials: CREDENTIALS_MISSING, CREDENTIALS_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED, TOKEN_USED_UP, SCOPE_MISSING,
+    RATE_LIMITED, TOO_MANY_SUBSCRIPTIONS. An access token can call Send and SendOne (scope `send`), and Peek, Tail, Follow and
+    ListRecords (scope `read`). See ErrorReason.
     """
 
     def __init__(self, channel):
@@ -78,6 +81,16 @@ class StreamServiceStub(object):
                 request_serializer=midstream_dot_v1_dot_stream__service__pb2.TailRequest.SerializeToString,
                 response_deserializer=midstream_dot_v1_dot_stream__service__pb2.TailResponse.FromString,
                 _registered_method=True)
+        self.Follow = channel.unary_stream(
+                '/midstream.v1.StreamService/Follow',
+                request_serializer=midstream_dot_v1_dot_stream__service__pb2.FollowRequest.SerializeToString,
+                response_deserializer=midstream_dot_v1_dot_stream__service__pb2.FollowResponse.FromString,
+                _registered_method=True)
+        self.AppendOutput = channel.unary_unary(
+                '/midstream.v1.StreamService/AppendOutput',
+                request_serializer=midstream_dot_v1_dot_stream__service__pb2.AppendOutputRequest.SerializeToString,
+                response_deserializer=midstream_dot_v1_dot_stream__service__pb2.AppendOutputResponse.FromString,
+                _registered_method=True)
         self.ListRecords = channel.unary_unary(
                 '/midstream.v1.StreamService/ListRecords',
                 request_serializer=midstream_dot_v1_dot_stream__service__pb2.ListRecordsRequest.SerializeToString,
@@ -94,7 +107,10 @@ class StreamServiceServicer(object):
     `Send` and `Subscribe` are the fast road for backends. `SendOne`, `Receive`, `Ack`, `Peek`, `Tail` and `ListRecords`
     do everything they do for callers that cannot stream requests, such as browsers.
 
-    Errors of every RPC: FIELD_INVALID, RUN_NOT_FOUND, SERVER_DRAINING, STORE_UNAVAILABLE, INTERNAL. See ErrorReason.
+    Errors of every RPC: FIELD_INVALID, RUN_NOT_FOUND, SERVER_DRAINING, STORE_UNAVAILABLE, INTERNAL, and those of
+    credentials: CREDENTIALS_MISSING, CREDENTIALS_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED, TOKEN_USED_UP, SCOPE_MISSING,
+    RATE_LIMITED, TOO_MANY_SUBSCRIPTIONS. An access token can call Send and SendOne (scope `send`), and Peek, Tail, Follow and
+    ListRecords (scope `read`). See ErrorReason.
     """
 
     def Send(self, request_iterator, context):
@@ -183,6 +199,34 @@ class StreamServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Follow(self, request, context):
+        """Follows the records and states of many runs in one call: a page in a browser has a single subscription, whatever it
+        shows, since browsers allow few connections. To follow something else besides, call again with more targets and the
+        positions reached: nothing is missed and nothing is repeated. Consumes nothing.
+
+        Each response names its target by `ref`. Within a target the order is that of Tail and WatchRun; targets take turns. A
+        target that is refused, or whose token expires, gets an `error` and is over; the others go on. A target that has ended
+        gets `ended`. The call ends with OK when all targets are over. Where nothing happens for 15 seconds a `heartbeat` comes:
+        a client that has not heard anything for 40 seconds should call again.
+
+        Also served over WebSocket, at the path of this RPC on the web listener: the first message is the FollowRequest, and
+        each message from the server a FollowResponse, all in protobuf's binary encoding.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AppendOutput(self, request, context):
+        """Appends 1 to 1,000 records to an output stream of an attached run, in one transaction. A managed run's task appends
+        through its worker.
+
+        Idempotent where every record has an idempotency key. Receipts as for SendOne. Errors: RUN_FINISHED, RUN_MANAGED, and
+        those of a receipt.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListRecords(self, request, context):
         """Lists stored records of a run in offset order, consumed or not, a page at a time.
         """
@@ -228,6 +272,16 @@ def add_StreamServiceServicer_to_server(servicer, server):
                     request_deserializer=midstream_dot_v1_dot_stream__service__pb2.TailRequest.FromString,
                     response_serializer=midstream_dot_v1_dot_stream__service__pb2.TailResponse.SerializeToString,
             ),
+            'Follow': grpc.unary_stream_rpc_method_handler(
+                    servicer.Follow,
+                    request_deserializer=midstream_dot_v1_dot_stream__service__pb2.FollowRequest.FromString,
+                    response_serializer=midstream_dot_v1_dot_stream__service__pb2.FollowResponse.SerializeToString,
+            ),
+            'AppendOutput': grpc.unary_unary_rpc_method_handler(
+                    servicer.AppendOutput,
+                    request_deserializer=midstream_dot_v1_dot_stream__service__pb2.AppendOutputRequest.FromString,
+                    response_serializer=midstream_dot_v1_dot_stream__service__pb2.AppendOutputResponse.SerializeToString,
+            ),
             'ListRecords': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRecords,
                     request_deserializer=midstream_dot_v1_dot_stream__service__pb2.ListRecordsRequest.FromString,
@@ -250,7 +304,10 @@ class StreamService(object):
     `Send` and `Subscribe` are the fast road for backends. `SendOne`, `Receive`, `Ack`, `Peek`, `Tail` and `ListRecords`
     do everything they do for callers that cannot stream requests, such as browsers.
 
-    Errors of every RPC: FIELD_INVALID, RUN_NOT_FOUND, SERVER_DRAINING, STORE_UNAVAILABLE, INTERNAL. See ErrorReason.
+    Errors of every RPC: FIELD_INVALID, RUN_NOT_FOUND, SERVER_DRAINING, STORE_UNAVAILABLE, INTERNAL, and those of
+    credentials: CREDENTIALS_MISSING, CREDENTIALS_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED, TOKEN_USED_UP, SCOPE_MISSING,
+    RATE_LIMITED, TOO_MANY_SUBSCRIPTIONS. An access token can call Send and SendOne (scope `send`), and Peek, Tail, Follow and
+    ListRecords (scope `read`). See ErrorReason.
     """
 
     @staticmethod
@@ -432,6 +489,60 @@ class StreamService(object):
             '/midstream.v1.StreamService/Tail',
             midstream_dot_v1_dot_stream__service__pb2.TailRequest.SerializeToString,
             midstream_dot_v1_dot_stream__service__pb2.TailResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Follow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/midstream.v1.StreamService/Follow',
+            midstream_dot_v1_dot_stream__service__pb2.FollowRequest.SerializeToString,
+            midstream_dot_v1_dot_stream__service__pb2.FollowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AppendOutput(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/midstream.v1.StreamService/AppendOutput',
+            midstream_dot_v1_dot_stream__service__pb2.AppendOutputRequest.SerializeToString,
+            midstream_dot_v1_dot_stream__service__pb2.AppendOutputResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,7 +35,10 @@ class StreamServiceStub:
     `Send` and `Subscribe` are the fast road for backends. `SendOne`, `Receive`, `Ack`, `Peek`, `Tail` and `ListRecords`
     do everything they do for callers that cannot stream requests, such as browsers.
 
-    Errors of every RPC: FIELD_INVALID, RUN_NOT_FOUND, SERVER_DRAINING, STORE_UNAVAILABLE, INTERNAL. See ErrorReason.
+    Errors of every RPC: FIELD_INVALID, RUN_NOT_FOUND, SERVER_DRAINING, STORE_UNAVAILABLE, INTERNAL, and those of
+    credentials: CREDENTIALS_MISSING, CREDENTIALS_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED, TOKEN_USED_UP, SCOPE_MISSING,
+    RATE_LIMITED, TOO_MANY_SUBSCRIPTIONS. An access token can call Send and SendOne (scope `send`), and Peek, Tail, Follow and
+    ListRecords (scope `read`). See ErrorReason.
     """
 
     @_typing.overload
@@ -99,6 +102,26 @@ class StreamServiceStub:
     Records come in offset order and the call ends with OK once the run has ended and everything was delivered. After a
     broken call, go on with `after_offset` set to the last response's `as_of_offset`.
     """
+    Follow: _grpc.UnaryStreamMultiCallable[_stream_service_pb2.FollowRequest, _stream_service_pb2.FollowResponse]
+    """Follows the records and states of many runs in one call: a page in a browser has a single subscription, whatever it
+    shows, since browsers allow few connections. To follow something else besides, call again with more targets and the
+    positions reached: nothing is missed and nothing is repeated. Consumes nothing.
+
+    Each response names its target by `ref`. Within a target the order is that of Tail and WatchRun; targets take turns. A
+    target that is refused, or whose token expires, gets an `error` and is over; the others go on. A target that has ended
+    gets `ended`. The call ends with OK when all targets are over. Where nothing happens for 15 seconds a `heartbeat` comes:
+    a client that has not heard anything for 40 seconds should call again.
+
+    Also served over WebSocket, at the path of this RPC on the web listener: the first message is the FollowRequest, and
+    each message from the server a FollowResponse, all in protobuf's binary encoding.
+    """
+    AppendOutput: _grpc.UnaryUnaryMultiCallable[_stream_service_pb2.AppendOutputRequest, _stream_service_pb2.AppendOutputResponse]
+    """Appends 1 to 1,000 records to an output stream of an attached run, in one transaction. A managed run's task appends
+    through its worker.
+
+    Idempotent where every record has an idempotency key. Receipts as for SendOne. Errors: RUN_FINISHED, RUN_MANAGED, and
+    those of a receipt.
+    """
     ListRecords: _grpc.UnaryUnaryMultiCallable[_stream_service_pb2.ListRecordsRequest, _stream_service_pb2.ListRecordsResponse]
     """Lists stored records of a run in offset order, consumed or not, a page at a time."""
 
@@ -112,7 +135,10 @@ class StreamServiceAsyncStub(StreamServiceStub):
     `Send` and `Subscribe` are the fast road for backends. `SendOne`, `Receive`, `Ack`, `Peek`, `Tail` and `ListRecords`
     do everything they do for callers that cannot stream requests, such as browsers.
 
-    Errors of every RPC: FIELD_INVALID, RUN_NOT_FOUND, SERVER_DRAINING, STORE_UNAVAILABLE, INTERNAL. See ErrorReason.
+    Errors of every RPC: FIELD_INVALID, RUN_NOT_FOUND, SERVER_DRAINING, STORE_UNAVAILABLE, INTERNAL, and those of
+    credentials: CREDENTIALS_MISSING, CREDENTIALS_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED, TOKEN_USED_UP, SCOPE_MISSING,
+    RATE_LIMITED, TOO_MANY_SUBSCRIPTIONS. An access token can call Send and SendOne (scope `send`), and Peek, Tail, Follow and
+    ListRecords (scope `read`). See ErrorReason.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -173,6 +199,26 @@ class StreamServiceAsyncStub(StreamServiceStub):
     Records come in offset order and the call ends with OK once the run has ended and everything was delivered. After a
     broken call, go on with `after_offset` set to the last response's `as_of_offset`.
     """
+    Follow: _aio.UnaryStreamMultiCallable[_stream_service_pb2.FollowRequest, _stream_service_pb2.FollowResponse]  # type: ignore[assignment]
+    """Follows the records and states of many runs in one call: a page in a browser has a single subscription, whatever it
+    shows, since browsers allow few connections. To follow something else besides, call again with more targets and the
+    positions reached: nothing is missed and nothing is repeated. Consumes nothing.
+
+    Each response names its target by `ref`. Within a target the order is that of Tail and WatchRun; targets take turns. A
+    target that is refused, or whose token expires, gets an `error` and is over; the others go on. A target that has ended
+    gets `ended`. The call ends with OK when all targets are over. Where nothing happens for 15 seconds a `heartbeat` comes:
+    a client that has not heard anything for 40 seconds should call again.
+
+    Also served over WebSocket, at the path of this RPC on the web listener: the first message is the FollowRequest, and
+    each message from the server a FollowResponse, all in protobuf's binary encoding.
+    """
+    AppendOutput: _aio.UnaryUnaryMultiCallable[_stream_service_pb2.AppendOutputRequest, _stream_service_pb2.AppendOutputResponse]  # type: ignore[assignment]
+    """Appends 1 to 1,000 records to an output stream of an attached run, in one transaction. A managed run's task appends
+    through its worker.
+
+    Idempotent where every record has an idempotency key. Receipts as for SendOne. Errors: RUN_FINISHED, RUN_MANAGED, and
+    those of a receipt.
+    """
     ListRecords: _aio.UnaryUnaryMultiCallable[_stream_service_pb2.ListRecordsRequest, _stream_service_pb2.ListRecordsResponse]  # type: ignore[assignment]
     """Lists stored records of a run in offset order, consumed or not, a page at a time."""
 
@@ -185,7 +231,10 @@ class StreamServiceServicer(metaclass=_abc_1.ABCMeta):
     `Send` and `Subscribe` are the fast road for backends. `SendOne`, `Receive`, `Ack`, `Peek`, `Tail` and `ListRecords`
     do everything they do for callers that cannot stream requests, such as browsers.
 
-    Errors of every RPC: FIELD_INVALID, RUN_NOT_FOUND, SERVER_DRAINING, STORE_UNAVAILABLE, INTERNAL. See ErrorReason.
+    Errors of every RPC: FIELD_INVALID, RUN_NOT_FOUND, SERVER_DRAINING, STORE_UNAVAILABLE, INTERNAL, and those of
+    credentials: CREDENTIALS_MISSING, CREDENTIALS_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED, TOKEN_USED_UP, SCOPE_MISSING,
+    RATE_LIMITED, TOO_MANY_SUBSCRIPTIONS. An access token can call Send and SendOne (scope `send`), and Peek, Tail, Follow and
+    ListRecords (scope `read`). See ErrorReason.
     """
 
     @_abc_1.abstractmethod
@@ -285,6 +334,38 @@ class StreamServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Records come in offset order and the call ends with OK once the run has ended and everything was delivered. After a
         broken call, go on with `after_offset` set to the last response's `as_of_offset`.
+        """
+
+    @_abc_1.abstractmethod
+    def Follow(
+        self,
+        request: _stream_service_pb2.FollowRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_stream_service_pb2.FollowResponse], _abc.AsyncIterator[_stream_service_pb2.FollowResponse]]:
+        """Follows the records and states of many runs in one call: a page in a browser has a single subscription, whatever it
+        shows, since browsers allow few connections. To follow something else besides, call again with more targets and the
+        positions reached: nothing is missed and nothing is repeated. Consumes nothing.
+
+        Each response names its target by `ref`. Within a target the order is that of Tail and WatchRun; targets take turns. A
+        target that is refused, or whose token expires, gets an `error` and is over; the others go on. A target that has ended
+        gets `ended`. The call ends with OK when all targets are over. Where nothing happens for 15 seconds a `heartbeat` comes:
+        a client that has not heard anything for 40 seconds should call again.
+
+        Also served over WebSocket, at the path of this RPC on the web listener: the first message is the FollowRequest, and
+        each message from the server a FollowResponse, all in protobuf's binary encoding.
+        """
+
+    @_abc_1.abstractmethod
+    def AppendOutput(
+        self,
+        request: _stream_service_pb2.AppendOutputRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_stream_service_pb2.AppendOutputResponse, _abc.Awaitable[_stream_service_pb2.AppendOutputResponse]]:
+        """Appends 1 to 1,000 records to an output stream of an attached run, in one transaction. A managed run's task appends
+        through its worker.
+
+        Idempotent where every record has an idempotency key. Receipts as for SendOne. Errors: RUN_FINISHED, RUN_MANAGED, and
+        those of a receipt.
         """
 
     @_abc_1.abstractmethod

@@ -24,66 +24,77 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from midstream.v1 import entry_pb2 as midstream_dot_v1_dot_entry__pb2
 from midstream.v1 import record_pb2 as midstream_dot_v1_dot_record__pb2
 from midstream.v1 import run_pb2 as midstream_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!midstream/v1/worker_service.proto\x12\x0cmidstream.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18midstream/v1/entry.proto\x1a\x19midstream/v1/record.proto\x1a\x16midstream/v1/run.proto\"\xb3\r\n\x0bWorkRequest\x12.\n\x04open\x18\x01 \x01(\x0b\x32\x1e.midstream.v1.WorkRequest.OpenH\x00\x12\x32\n\x06\x63redit\x18\x02 \x01(\x0b\x32 .midstream.v1.WorkRequest.CreditH\x00\x12\x38\n\theartbeat\x18\x03 \x01(\x0b\x32#.midstream.v1.WorkRequest.HeartbeatH\x00\x12\x32\n\x06\x61ppend\x18\x04 \x01(\x0b\x32 .midstream.v1.WorkRequest.AppendH\x00\x12\x34\n\x07suspend\x18\x05 \x01(\x0b\x32!.midstream.v1.WorkRequest.SuspendH\x00\x12\x32\n\x06\x66inish\x18\x06 \x01(\x0b\x32 .midstream.v1.WorkRequest.FinishH\x00\x12\x30\n\x05\x62lock\x18\x07 \x01(\x0b\x32\x1f.midstream.v1.WorkRequest.BlockH\x00\x12\x36\n\x08progress\x18\x08 \x01(\x0b\x32\".midstream.v1.WorkRequest.ProgressH\x00\x12\x34\n\x07restart\x18\t \x01(\x0b\x32!.midstream.v1.WorkRequest.RestartH\x00\x12\x34\n\x07release\x18\n \x01(\x0b\x32!.midstream.v1.WorkRequest.ReleaseH\x00\x1a\x9e\x01\n\x04Open\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x34\n\x05tasks\x18\x02 \x03(\x0b\x32%.midstream.v1.WorkRequest.TaskVersion\x12\x0f\n\x07runtime\x18\x03 \x01(\t\x12,\n\x04held\x18\x04 \x03(\x0b\x32\x1e.midstream.v1.WorkRequest.Held\x12\x0e\n\x06\x63redit\x18\x05 \x01(\x05\x1a\x31\n\x0bTaskVersion\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x14\n\x0c\x63ode_version\x18\x02 \x01(\t\x1a>\n\x04Held\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x17\n\x0freceived_offset\x18\x03 \x01(\x03\x1a\x16\n\x06\x43redit\x12\x0c\n\x04runs\x18\x01 \x01(\x05\x1a\x0b\n\tHeartbeat\x1aW\n\x08Progress\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12,\n\ncheckpoint\x18\x03 \x01(\x0b\x32\x18.midstream.v1.Checkpoint\x1ay\n\x06\x41ppend\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12,\n\ncheckpoint\x18\x03 \x01(\x0b\x32\x18.midstream.v1.Checkpoint\x12\"\n\x05\x65ntry\x18\x04 \x01(\x0b\x32\x13.midstream.v1.Entry\x1a\x9a\x01\n\x07Suspend\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12,\n\ncheckpoint\x18\x03 \x01(\x0b\x32\x18.midstream.v1.Checkpoint\x12\x11\n\tlistening\x18\x04 \x03(\t\x12/\n\x06timers\x18\x05 \x03(\x0b\x32\x1f.midstream.v1.WorkRequest.Timer\x1aH\n\x05Timer\x12\x11\n\toperation\x18\x01 \x01(\x03\x12,\n\x08\x64ue_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a}\n\x06\x46inish\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12,\n\ncheckpoint\x18\x03 \x01(\x0b\x32\x18.midstream.v1.Checkpoint\x12&\n\x07outcome\x18\x04 \x01(\x0b\x32\x15.midstream.v1.Outcome\x1a~\n\x07Restart\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12,\n\ncheckpoint\x18\x03 \x01(\x0b\x32\x18.midstream.v1.Checkpoint\x12&\n\x07payload\x18\x04 \x01(\x0b\x32\x15.midstream.v1.Payload\x1a\x46\n\x07Release\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x0c\n\x04\x64ied\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\t\x1aN\n\x05\x42lock\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12&\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x15.midstream.v1.FailureB\x07\n\x05\x66rame\"\xfc\x08\n\x0cWorkResponse\x12\x33\n\x06opened\x18\x01 \x01(\x0b\x32!.midstream.v1.WorkResponse.OpenedH\x00\x12\x37\n\x08\x61ssigned\x18\x02 \x01(\x0b\x32#.midstream.v1.WorkResponse.AssignedH\x00\x12\x35\n\x07\x65ntries\x18\x03 \x01(\x0b\x32\".midstream.v1.WorkResponse.EntriesH\x00\x12\x39\n\tsuspended\x18\x04 \x01(\x0b\x32$.midstream.v1.WorkResponse.SuspendedH\x00\x12\x44\n\x0fsuspend_refused\x18\x05 \x01(\x0b\x32).midstream.v1.WorkResponse.SuspendRefusedH\x00\x12\x31\n\x05\x65\x61rly\x18\x06 \x01(\x0b\x32 .midstream.v1.WorkResponse.EarlyH\x00\x12\x37\n\x08\x66inished\x18\x07 \x01(\x0b\x32#.midstream.v1.WorkResponse.FinishedH\x00\x12\x33\n\x06\x66\x65nced\x18\x08 \x01(\x0b\x32!.midstream.v1.WorkResponse.FencedH\x00\x12\x31\n\x05\x64rain\x18\t \x01(\x0b\x32 .midstream.v1.WorkResponse.DrainH\x00\x1a\x32\n\x06Opened\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a\x8d\x01\n\x08\x41ssigned\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x0c\n\x04task\x18\x03 \x01(\t\x12\x13\n\x0blast_offset\x18\x04 \x01(\x03\x12+\n\tsuspended\x18\x05 \x01(\x0b\x32\x18.midstream.v1.Checkpoint\x12\x12\n\ngeneration\x18\x06 \x01(\x03\x1aN\n\x07\x45ntries\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12$\n\x07\x65ntries\x18\x03 \x03(\x0b\x32\x13.midstream.v1.Entry\x1a*\n\tSuspended\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x1a`\n\x0eSuspendRefused\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12/\n\x0bserver_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1aj\n\x05\x45\x61rly\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x11\n\toperation\x18\x03 \x01(\x03\x12/\n\x0bserver_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a)\n\x08\x46inished\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x1a\'\n\x06\x46\x65nced\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x1a\x07\n\x05\x44rainB\x07\n\x05\x66rame2R\n\rWorkerService\x12\x41\n\x04Work\x12\x19.midstream.v1.WorkRequest\x1a\x1a.midstream.v1.WorkResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!midstream/v1/worker_service.proto\x12\x0cmidstream.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x18midstream/v1/entry.proto\x1a\x19midstream/v1/record.proto\x1a\x16midstream/v1/run.proto\"\xd1\x10\n\x0bWorkRequest\x12.\n\x04open\x18\x01 \x01(\x0b\x32\x1e.midstream.v1.WorkRequest.OpenH\x00\x12\x32\n\x06\x63redit\x18\x02 \x01(\x0b\x32 .midstream.v1.WorkRequest.CreditH\x00\x12\x38\n\theartbeat\x18\x03 \x01(\x0b\x32#.midstream.v1.WorkRequest.HeartbeatH\x00\x12\x32\n\x06\x61ppend\x18\x04 \x01(\x0b\x32 .midstream.v1.WorkRequest.AppendH\x00\x12\x34\n\x07suspend\x18\x05 \x01(\x0b\x32!.midstream.v1.WorkRequest.SuspendH\x00\x12\x32\n\x06\x66inish\x18\x06 \x01(\x0b\x32 .midstream.v1.WorkRequest.FinishH\x00\x12\x30\n\x05\x62lock\x18\x07 \x01(\x0b\x32\x1f.midstream.v1.WorkRequest.BlockH\x00\x12\x36\n\x08progress\x18\x08 \x01(\x0b\x32\".midstream.v1.WorkRequest.ProgressH\x00\x12\x34\n\x07restart\x18\t \x01(\x0b\x32!.midstream.v1.WorkRequest.RestartH\x00\x12\x34\n\x07release\x18\n \x01(\x0b\x32!.midstream.v1.WorkRequest.ReleaseH\x00\x12\x32\n\x06output\x18\x0b \x01(\x0b\x32 .midstream.v1.WorkRequest.OutputH\x00\x1a\x9e\x01\n\x04Open\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x34\n\x05tasks\x18\x02 \x03(\x0b\x32%.midstream.v1.WorkRequest.TaskVersion\x12\x0f\n\x07runtime\x18\x03 \x01(\t\x12,\n\x04held\x18\x04 \x03(\x0b\x32\x1e.midstream.v1.WorkRequest.Held\x12\x0e\n\x06\x63redit\x18\x05 \x01(\x05\x1a\x31\n\x0bTaskVersion\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x14\n\x0c\x63ode_version\x18\x02 \x01(\t\x1a>\n\x04Held\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x17\n\x0freceived_offset\x18\x03 \x01(\x03\x1a\x16\n\x06\x43redit\x12\x0c\n\x04runs\x18\x01 \x01(\x05\x1a\x0b\n\tHeartbeat\x1aW\n\x08Progress\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12,\n\ncheckpoint\x18\x03 \x01(\x0b\x32\x18.midstream.v1.Checkpoint\x1ay\n\x06\x41ppend\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12,\n\ncheckpoint\x18\x03 \x01(\x0b\x32\x18.midstream.v1.Checkpoint\x12\"\n\x05\x65ntry\x18\x04 \x01(\x0b\x32\x13.midstream.v1.Entry\x1a\x9a\x01\n\x07Suspend\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12,\n\ncheckpoint\x18\x03 \x01(\x0b\x32\x18.midstream.v1.Checkpoint\x12\x11\n\tlistening\x18\x04 \x03(\t\x12/\n\x06timers\x18\x05 \x03(\x0b\x32\x1f.midstream.v1.WorkRequest.Timer\x1aH\n\x05Timer\x12\x11\n\toperation\x18\x01 \x01(\x03\x12,\n\x08\x64ue_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a}\n\x06\x46inish\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12,\n\ncheckpoint\x18\x03 \x01(\x0b\x32\x18.midstream.v1.Checkpoint\x12&\n\x07outcome\x18\x04 \x01(\x0b\x32\x15.midstream.v1.Outcome\x1a~\n\x07Restart\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12,\n\ncheckpoint\x18\x03 \x01(\x0b\x32\x18.midstream.v1.Checkpoint\x12&\n\x07payload\x18\x04 \x01(\x0b\x32\x15.midstream.v1.Payload\x1a\x46\n\x07Release\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x0c\n\x04\x64ied\x18\x03 \x01(\x08\x12\x0e\n\x06reason\x18\x04 \x01(\t\x1aN\n\x05\x42lock\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12&\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x15.midstream.v1.Failure\x1ap\n\x06Output\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x37\n\x07records\x18\x03 \x03(\x0b\x32&.midstream.v1.WorkRequest.OutputRecord\x12\x0e\n\x06number\x18\x04 \x01(\x03\x1a\xf5\x01\n\x0cOutputRecord\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12&\n\x07payload\x18\x02 \x01(\x0b\x32\x15.midstream.v1.Payload\x12\x46\n\x08metadata\x18\x03 \x03(\x0b\x32\x34.midstream.v1.WorkRequest.OutputRecord.MetadataEntry\x12\x11\n\toperation\x18\x04 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\x05\x12\r\n\x05place\x18\x06 \x01(\x03\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x07\n\x05\x66rame\"\xa1\n\n\x0cWorkResponse\x12\x33\n\x06opened\x18\x01 \x01(\x0b\x32!.midstream.v1.WorkResponse.OpenedH\x00\x12\x37\n\x08\x61ssigned\x18\x02 \x01(\x0b\x32#.midstream.v1.WorkResponse.AssignedH\x00\x12\x35\n\x07\x65ntries\x18\x03 \x01(\x0b\x32\".midstream.v1.WorkResponse.EntriesH\x00\x12\x39\n\tsuspended\x18\x04 \x01(\x0b\x32$.midstream.v1.WorkResponse.SuspendedH\x00\x12\x44\n\x0fsuspend_refused\x18\x05 \x01(\x0b\x32).midstream.v1.WorkResponse.SuspendRefusedH\x00\x12\x31\n\x05\x65\x61rly\x18\x06 \x01(\x0b\x32 .midstream.v1.WorkResponse.EarlyH\x00\x12\x37\n\x08\x66inished\x18\x07 \x01(\x0b\x32#.midstream.v1.WorkResponse.FinishedH\x00\x12\x33\n\x06\x66\x65nced\x18\x08 \x01(\x0b\x32!.midstream.v1.WorkResponse.FencedH\x00\x12\x31\n\x05\x64rain\x18\t \x01(\x0b\x32 .midstream.v1.WorkResponse.DrainH\x00\x12@\n\routput_stored\x18\n \x01(\x0b\x32\'.midstream.v1.WorkResponse.OutputStoredH\x00\x1a\x32\n\x06Opened\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a\x8d\x01\n\x08\x41ssigned\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x0c\n\x04task\x18\x03 \x01(\t\x12\x13\n\x0blast_offset\x18\x04 \x01(\x03\x12+\n\tsuspended\x18\x05 \x01(\x0b\x32\x18.midstream.v1.Checkpoint\x12\x12\n\ngeneration\x18\x06 \x01(\x03\x1aN\n\x07\x45ntries\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12$\n\x07\x65ntries\x18\x03 \x03(\x0b\x32\x13.midstream.v1.Entry\x1a*\n\tSuspended\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x1a`\n\x0eSuspendRefused\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12/\n\x0bserver_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1aj\n\x05\x45\x61rly\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x11\n\toperation\x18\x03 \x01(\x03\x12/\n\x0bserver_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a)\n\x08\x46inished\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x1a\'\n\x06\x46\x65nced\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x1a\x07\n\x05\x44rain\x1a\x61\n\x0cOutputStored\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x0e\n\x06number\x18\x03 \x01(\x03\x12\"\n\x06\x65rrors\x18\x04 \x03(\x0b\x32\x12.google.rpc.StatusB\x07\n\x05\x66rame2R\n\rWorkerService\x12\x41\n\x04Work\x12\x19.midstream.v1.WorkRequest\x1a\x1a.midstream.v1.WorkResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'midstream.v1.worker_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WORKREQUEST']._serialized_start=194
-  _globals['_WORKREQUEST']._serialized_end=1909
-  _globals['_WORKREQUEST_OPEN']._serialized_start=740
-  _globals['_WORKREQUEST_OPEN']._serialized_end=898
-  _globals['_WORKREQUEST_TASKVERSION']._serialized_start=900
-  _globals['_WORKREQUEST_TASKVERSION']._serialized_end=949
-  _globals['_WORKREQUEST_HELD']._serialized_start=951
-  _globals['_WORKREQUEST_HELD']._serialized_end=1013
-  _globals['_WORKREQUEST_CREDIT']._serialized_start=1015
-  _globals['_WORKREQUEST_CREDIT']._serialized_end=1037
-  _globals['_WORKREQUEST_HEARTBEAT']._serialized_start=1039
-  _globals['_WORKREQUEST_HEARTBEAT']._serialized_end=1050
-  _globals['_WORKREQUEST_PROGRESS']._serialized_start=1052
-  _globals['_WORKREQUEST_PROGRESS']._serialized_end=1139
-  _globals['_WORKREQUEST_APPEND']._serialized_start=1141
-  _globals['_WORKREQUEST_APPEND']._serialized_end=1262
-  _globals['_WORKREQUEST_SUSPEND']._serialized_start=1265
-  _globals['_WORKREQUEST_SUSPEND']._serialized_end=1419
-  _globals['_WORKREQUEST_TIMER']._serialized_start=1421
-  _globals['_WORKREQUEST_TIMER']._serialized_end=1493
-  _globals['_WORKREQUEST_FINISH']._serialized_start=1495
-  _globals['_WORKREQUEST_FINISH']._serialized_end=1620
-  _globals['_WORKREQUEST_RESTART']._serialized_start=1622
-  _globals['_WORKREQUEST_RESTART']._serialized_end=1748
-  _globals['_WORKREQUEST_RELEASE']._serialized_start=1750
-  _globals['_WORKREQUEST_RELEASE']._serialized_end=1820
-  _globals['_WORKREQUEST_BLOCK']._serialized_start=1822
-  _globals['_WORKREQUEST_BLOCK']._serialized_end=1900
-  _globals['_WORKRESPONSE']._serialized_start=1912
-  _globals['_WORKRESPONSE']._serialized_end=3060
-  _globals['_WORKRESPONSE_OPENED']._serialized_start=2434
-  _globals['_WORKRESPONSE_OPENED']._serialized_end=2484
-  _globals['_WORKRESPONSE_ASSIGNED']._serialized_start=2487
-  _globals['_WORKRESPONSE_ASSIGNED']._serialized_end=2628
-  _globals['_WORKRESPONSE_ENTRIES']._serialized_start=2630
-  _globals['_WORKRESPONSE_ENTRIES']._serialized_end=2708
-  _globals['_WORKRESPONSE_SUSPENDED']._serialized_start=2710
-  _globals['_WORKRESPONSE_SUSPENDED']._serialized_end=2752
-  _globals['_WORKRESPONSE_SUSPENDREFUSED']._serialized_start=2754
-  _globals['_WORKRESPONSE_SUSPENDREFUSED']._serialized_end=2850
-  _globals['_WORKRESPONSE_EARLY']._serialized_start=2852
-  _globals['_WORKRESPONSE_EARLY']._serialized_end=2958
-  _globals['_WORKRESPONSE_FINISHED']._serialized_start=2960
-  _globals['_WORKRESPONSE_FINISHED']._serialized_end=3001
-  _globals['_WORKRESPONSE_FENCED']._serialized_start=3003
-  _globals['_WORKRESPONSE_FENCED']._serialized_end=3042
-  _globals['_WORKRESPONSE_DRAIN']._serialized_start=3044
-  _globals['_WORKRESPONSE_DRAIN']._serialized_end=3051
-  _globals['_WORKERSERVICE']._serialized_start=3062
-  _globals['_WORKERSERVICE']._serialized_end=3144
+  _globals['_WORKREQUEST_OUTPUTRECORD_METADATAENTRY']._loaded_options = None
+  _globals['_WORKREQUEST_OUTPUTRECORD_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_WORKREQUEST']._serialized_start=219
+  _globals['_WORKREQUEST']._serialized_end=2348
+  _globals['_WORKREQUEST_OPEN']._serialized_start=817
+  _globals['_WORKREQUEST_OPEN']._serialized_end=975
+  _globals['_WORKREQUEST_TASKVERSION']._serialized_start=977
+  _globals['_WORKREQUEST_TASKVERSION']._serialized_end=1026
+  _globals['_WORKREQUEST_HELD']._serialized_start=1028
+  _globals['_WORKREQUEST_HELD']._serialized_end=1090
+  _globals['_WORKREQUEST_CREDIT']._serialized_start=1092
+  _globals['_WORKREQUEST_CREDIT']._serialized_end=1114
+  _globals['_WORKREQUEST_HEARTBEAT']._serialized_start=1116
+  _globals['_WORKREQUEST_HEARTBEAT']._serialized_end=1127
+  _globals['_WORKREQUEST_PROGRESS']._serialized_start=1129
+  _globals['_WORKREQUEST_PROGRESS']._serialized_end=1216
+  _globals['_WORKREQUEST_APPEND']._serialized_start=1218
+  _globals['_WORKREQUEST_APPEND']._serialized_end=1339
+  _globals['_WORKREQUEST_SUSPEND']._serialized_start=1342
+  _globals['_WORKREQUEST_SUSPEND']._serialized_end=1496
+  _globals['_WORKREQUEST_TIMER']._serialized_start=1498
+  _globals['_WORKREQUEST_TIMER']._serialized_end=1570
+  _globals['_WORKREQUEST_FINISH']._serialized_start=1572
+  _globals['_WORKREQUEST_FINISH']._serialized_end=1697
+  _globals['_WORKREQUEST_RESTART']._serialized_start=1699
+  _globals['_WORKREQUEST_RESTART']._serialized_end=1825
+  _globals['_WORKREQUEST_RELEASE']._serialized_start=1827
+  _globals['_WORKREQUEST_RELEASE']._serialized_end=1897
+  _globals['_WORKREQUEST_BLOCK']._serialized_start=1899
+  _globals['_WORKREQUEST_BLOCK']._serialized_end=1977
+  _globals['_WORKREQUEST_OUTPUT']._serialized_start=1979
+  _globals['_WORKREQUEST_OUTPUT']._serialized_end=2091
+  _globals['_WORKREQUEST_OUTPUTRECORD']._serialized_start=2094
+  _globals['_WORKREQUEST_OUTPUTRECORD']._serialized_end=2339
+  _globals['_WORKREQUEST_OUTPUTRECORD_METADATAENTRY']._serialized_start=2292
+  _globals['_WORKREQUEST_OUTPUTRECORD_METADATAENTRY']._serialized_end=2339
+  _globals['_WORKRESPONSE']._serialized_start=2351
+  _globals['_WORKRESPONSE']._serialized_end=3664
+  _globals['_WORKRESPONSE_OPENED']._serialized_start=2939
+  _globals['_WORKRESPONSE_OPENED']._serialized_end=2989
+  _globals['_WORKRESPONSE_ASSIGNED']._serialized_start=2992
+  _globals['_WORKRESPONSE_ASSIGNED']._serialized_end=3133
+  _globals['_WORKRESPONSE_ENTRIES']._serialized_start=3135
+  _globals['_WORKRESPONSE_ENTRIES']._serialized_end=3213
+  _globals['_WORKRESPONSE_SUSPENDED']._serialized_start=3215
+  _globals['_WORKRESPONSE_SUSPENDED']._serialized_end=3257
+  _globals['_WORKRESPONSE_SUSPENDREFUSED']._serialized_start=3259
+  _globals['_WORKRESPONSE_SUSPENDREFUSED']._serialized_end=3355
+  _globals['_WORKRESPONSE_EARLY']._serialized_start=3357
+  _globals['_WORKRESPONSE_EARLY']._serialized_end=3463
+  _globals['_WORKRESPONSE_FINISHED']._serialized_start=3465
+  _globals['_WORKRESPONSE_FINISHED']._serialized_end=3506
+  _globals['_WORKRESPONSE_FENCED']._serialized_start=3508
+  _globals['_WORKRESPONSE_FENCED']._serialized_end=3547
+  _globals['_WORKRESPONSE_DRAIN']._serialized_start=3549
+  _globals['_WORKRESPONSE_DRAIN']._serialized_end=3556
+  _globals['_WORKRESPONSE_OUTPUTSTORED']._serialized_start=3558
+  _globals['_WORKRESPONSE_OUTPUTSTORED']._serialized_end=3655
+  _globals['_WORKERSERVICE']._serialized_start=3666
+  _globals['_WORKERSERVICE']._serialized_end=3748
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.rpc import status_pb2 as _status_pb2
 from midstream.v1 import entry_pb2 as _entry_pb2
 from midstream.v1 import record_pb2 as _record_pb2
 from midstream.v1 import run_pb2 as _run_pb2
@@ -426,6 +427,110 @@ class WorkRequest(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class Output(_message.Message):
+        """Appends records to output streams of a run. Answered with `output_stored`; a broken call's unanswered ones are said
+        again, and stored once.
+        """
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        RUN_ID_FIELD_NUMBER: _builtins.int
+        EPOCH_FIELD_NUMBER: _builtins.int
+        RECORDS_FIELD_NUMBER: _builtins.int
+        NUMBER_FIELD_NUMBER: _builtins.int
+        run_id: _builtins.str
+        """The run."""
+        epoch: _builtins.int
+        """The epoch of its assignment."""
+        number: _builtins.int
+        """A number that grows with each frame of this assignment."""
+        @_builtins.property
+        def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkRequest.OutputRecord]:
+            """In order; at most 1,000 or 1 MiB."""
+
+        def __init__(
+            self,
+            *,
+            run_id: _builtins.str = ...,
+            epoch: _builtins.int = ...,
+            records: _abc.Iterable[Global___WorkRequest.OutputRecord] | None = ...,
+            number: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "number", b"number", "records", b"records", "run_id", b"run_id"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class OutputRecord(_message.Message):
+        """A record on its way to an output stream. Stored once for each (generation, operation) where `attempt` is 0, else for
+        each (generation, operation, attempt, epoch, place).
+        """
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        @_typing.final
+        class MetadataEntry(_message.Message):
+            DESCRIPTOR: _descriptor.Descriptor
+
+            KEY_FIELD_NUMBER: _builtins.int
+            VALUE_FIELD_NUMBER: _builtins.int
+            key: _builtins.str
+            value: _builtins.str
+            def __init__(
+                self,
+                *,
+                key: _builtins.str = ...,
+                value: _builtins.str = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+        STREAM_ID_FIELD_NUMBER: _builtins.int
+        PAYLOAD_FIELD_NUMBER: _builtins.int
+        METADATA_FIELD_NUMBER: _builtins.int
+        OPERATION_FIELD_NUMBER: _builtins.int
+        ATTEMPT_FIELD_NUMBER: _builtins.int
+        PLACE_FIELD_NUMBER: _builtins.int
+        stream_id: _builtins.str
+        """The output stream."""
+        operation: _builtins.int
+        """The operation that appends it, or the step inside which it is appended."""
+        attempt: _builtins.int
+        """The step's attempt; 0 outside of steps. The first record of another attempt or epoch of the same step takes back
+        what the former one has appended: see Record.rewound.
+        """
+        place: _builtins.int
+        """Its place among the records that this attempt appends, from 0."""
+        @_builtins.property
+        def payload(self) -> _record_pb2.Payload:
+            """At most 1 MiB of content."""
+
+        @_builtins.property
+        def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+            """Optional. As a NewRecord's."""
+
+        def __init__(
+            self,
+            *,
+            stream_id: _builtins.str = ...,
+            payload: _record_pb2.Payload | None = ...,
+            metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+            operation: _builtins.int = ...,
+            attempt: _builtins.int = ...,
+            place: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "metadata", b"metadata", "operation", b"operation", "payload", b"payload", "place", b"place", "stream_id", b"stream_id"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     OPEN_FIELD_NUMBER: _builtins.int
     CREDIT_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
@@ -436,6 +541,7 @@ class WorkRequest(_message.Message):
     PROGRESS_FIELD_NUMBER: _builtins.int
     RESTART_FIELD_NUMBER: _builtins.int
     RELEASE_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def open(self) -> Global___WorkRequest.Open:
         """Must be the first frame, once."""
@@ -476,6 +582,10 @@ class WorkRequest(_message.Message):
     def release(self) -> Global___WorkRequest.Release:
         """Gives a run back."""
 
+    @_builtins.property
+    def output(self) -> Global___WorkRequest.Output:
+        """Appends to output streams."""
+
     def __init__(
         self,
         *,
@@ -489,12 +599,13 @@ class WorkRequest(_message.Message):
         progress: Global___WorkRequest.Progress | None = ...,
         restart: Global___WorkRequest.Restart | None = ...,
         release: Global___WorkRequest.Release | None = ...,
+        output: Global___WorkRequest.Output | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["append", b"append", "block", b"block", "credit", b"credit", "finish", b"finish", "frame", b"frame", "heartbeat", b"heartbeat", "open", b"open", "progress", b"progress", "release", b"release", "restart", b"restart", "suspend", b"suspend"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["append", b"append", "block", b"block", "credit", b"credit", "finish", b"finish", "frame", b"frame", "heartbeat", b"heartbeat", "open", b"open", "output", b"output", "progress", b"progress", "release", b"release", "restart", b"restart", "suspend", b"suspend"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["append", b"append", "block", b"block", "credit", b"credit", "finish", b"finish", "frame", b"frame", "heartbeat", b"heartbeat", "open", b"open", "progress", b"progress", "release", b"release", "restart", b"restart", "suspend", b"suspend"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["append", b"append", "block", b"block", "credit", b"credit", "finish", b"finish", "frame", b"frame", "heartbeat", b"heartbeat", "open", b"open", "output", b"output", "progress", b"progress", "release", b"release", "restart", b"restart", "suspend", b"suspend"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["open", "credit", "heartbeat", "append", "suspend", "finish", "block", "progress", "restart", "release"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["open", "credit", "heartbeat", "append", "suspend", "finish", "block", "progress", "restart", "release", "output"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
@@ -751,6 +862,40 @@ class WorkResponse(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class OutputStored(_message.Message):
+        """Output records are on disk."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        RUN_ID_FIELD_NUMBER: _builtins.int
+        EPOCH_FIELD_NUMBER: _builtins.int
+        NUMBER_FIELD_NUMBER: _builtins.int
+        ERRORS_FIELD_NUMBER: _builtins.int
+        run_id: _builtins.str
+        """The run."""
+        epoch: _builtins.int
+        """The epoch of its assignment."""
+        number: _builtins.int
+        """The frame's number."""
+        @_builtins.property
+        def errors(self) -> _containers.RepeatedCompositeFieldContainer[_status_pb2.Status]:
+            """Records that were refused, for the worker's log; the others are stored."""
+
+        def __init__(
+            self,
+            *,
+            run_id: _builtins.str = ...,
+            epoch: _builtins.int = ...,
+            number: _builtins.int = ...,
+            errors: _abc.Iterable[_status_pb2.Status] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "errors", b"errors", "number", b"number", "run_id", b"run_id"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     OPENED_FIELD_NUMBER: _builtins.int
     ASSIGNED_FIELD_NUMBER: _builtins.int
     ENTRIES_FIELD_NUMBER: _builtins.int
@@ -760,6 +905,7 @@ class WorkResponse(_message.Message):
     FINISHED_FIELD_NUMBER: _builtins.int
     FENCED_FIELD_NUMBER: _builtins.int
     DRAIN_FIELD_NUMBER: _builtins.int
+    OUTPUT_STORED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def opened(self) -> Global___WorkResponse.Opened:
         """The first frame."""
@@ -796,6 +942,10 @@ class WorkResponse(_message.Message):
     def drain(self) -> Global___WorkResponse.Drain:
         """The server is going."""
 
+    @_builtins.property
+    def output_stored(self) -> Global___WorkResponse.OutputStored:
+        """Output records are on disk."""
+
     def __init__(
         self,
         *,
@@ -808,12 +958,13 @@ class WorkResponse(_message.Message):
         finished: Global___WorkResponse.Finished | None = ...,
         fenced: Global___WorkResponse.Fenced | None = ...,
         drain: Global___WorkResponse.Drain | None = ...,
+        output_stored: Global___WorkResponse.OutputStored | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "drain", b"drain", "early", b"early", "entries", b"entries", "fenced", b"fenced", "finished", b"finished", "frame", b"frame", "opened", b"opened", "suspend_refused", b"suspend_refused", "suspended", b"suspended"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "drain", b"drain", "early", b"early", "entries", b"entries", "fenced", b"fenced", "finished", b"finished", "frame", b"frame", "opened", b"opened", "output_stored", b"output_stored", "suspend_refused", b"suspend_refused", "suspended", b"suspended"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "drain", b"drain", "early", b"early", "entries", b"entries", "fenced", b"fenced", "finished", b"finished", "frame", b"frame", "opened", b"opened", "suspend_refused", b"suspend_refused", "suspended", b"suspended"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "drain", b"drain", "early", b"early", "entries", b"entries", "fenced", b"fenced", "finished", b"finished", "frame", b"frame", "opened", b"opened", "output_stored", b"output_stored", "suspend_refused", b"suspend_refused", "suspended", b"suspended"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["opened", "assigned", "entries", "suspended", "suspend_refused", "early", "finished", "fenced", "drain"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = _typing.Literal["opened", "assigned", "entries", "suspended", "suspend_refused", "early", "finished", "fenced", "drain", "output_stored"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 

@@ -38,6 +38,14 @@ CODES: Final[dict[Reason, grpc.StatusCode]] = {
     Reason.SERVER_DRAINING: grpc.StatusCode.UNAVAILABLE,
     Reason.STORE_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
     Reason.INTERNAL: grpc.StatusCode.INTERNAL,
+    Reason.CREDENTIALS_MISSING: grpc.StatusCode.UNAUTHENTICATED,
+    Reason.CREDENTIALS_INVALID: grpc.StatusCode.UNAUTHENTICATED,
+    Reason.TOKEN_EXPIRED: grpc.StatusCode.UNAUTHENTICATED,
+    Reason.TOKEN_REVOKED: grpc.StatusCode.UNAUTHENTICATED,
+    Reason.TOKEN_USED_UP: grpc.StatusCode.PERMISSION_DENIED,
+    Reason.SCOPE_MISSING: grpc.StatusCode.PERMISSION_DENIED,
+    Reason.RATE_LIMITED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.TOO_MANY_SUBSCRIPTIONS: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 
 
