@@ -12,6 +12,7 @@ from midstream_server.domain.errors import Reason
 from midstream_server.domain.limits import Limits, Periods
 from midstream_server.domain.run import Run, State
 from midstream_server.operations.hub import Hub
+from midstream_server.operations.pauses import Pauses
 from midstream_server.operations.timekeeper import Timekeeper
 from midstream_server.store import Fired
 from midstream_server.store.sqlite import SqliteStore
@@ -19,6 +20,7 @@ from store.engines import NAMESPACE, create, ignore, refusal
 
 PERIODS = Periods()
 SECOND_US = 1_000_000
+LEASE_US = 60 * SECOND_US
 
 
 class Watched(SqliteStore):
@@ -58,9 +60,25 @@ async def store(tmp_path: Path) -> AsyncIterator[Watched]:
     await store.close()
 
 
+class FrozenMachine:
+    """The system's clocks, which jump when a test says so."""
+
+    def __init__(self) -> None:
+        self.now_us = 0
+
+    def __call__(self) -> int:
+        return self.now_us * 1_000
+
+
 @pytest.fixture
-def timekeeper(store: Watched, hub: Hub, clock: ManualClock) -> Timekeeper:
-    return Timekeeper(store, hub, clock)
+def machine() -> FrozenMachine:
+    return FrozenMachine()
+
+
+@pytest.fixture
+def timekeeper(store: Watched, hub: Hub, clock: ManualClock, machine: FrozenMachine) -> Timekeeper:
+    pauses = Pauses(LEASE_US // 2, clocks=[machine])
+    return Timekeeper(store, store.managed, hub, clock, pauses, lease_us=LEASE_US)
 
 
 @pytest.fixture
@@ -159,6 +177,52 @@ async def test_an_expired_run_leaves_nothing_in_the_hub(
     await timekeeper.run_due()
     assert await state_of(store) is State.EXPIRED
     assert hub.last_held_us(run.no) is None
+
+
+async def lend_a_run(store: Watched, clock: ManualClock) -> int:
+    """The number of a worker that may be silent until its lease is over."""
+    now_us = clock.now_us()
+    opened = await store.managed.open_worker(
+        NAMESPACE, "worker-1", {"task": "1"}, set(), lease_until_us=now_us + LEASE_US, now_us=now_us
+    )
+    return opened.worker_no
+
+
+async def still_lent(store: Watched, worker_no: int, clock: ManualClock) -> bool:
+    return await store.managed.renew_lease(worker_no, lease_until_us=clock.now_us() + LEASE_US)
+
+
+async def test_a_pause_of_the_server_costs_no_worker_its_lease(
+    running: Timekeeper, store: Watched, clock: ManualClock, machine: FrozenMachine
+) -> None:
+    worker_no = await lend_a_run(store, clock)
+    machine.now_us += LEASE_US
+    clock.advance(LEASE_US)
+    running.timers_changed()
+    await rounds(store, 1)
+    await settle()
+    assert await still_lent(store, worker_no, clock)
+
+
+async def test_a_silent_worker_loses_its_lease(running: Timekeeper, store: Watched, clock: ManualClock) -> None:
+    worker_no = await lend_a_run(store, clock)
+    clock.advance(LEASE_US)
+    running.timers_changed()
+    await rounds(store, 2)
+    await settle()
+    assert not await still_lent(store, worker_no, clock)
+
+
+def test_whichever_clock_jumps_shows_a_pause() -> None:
+    frozen, wall = FrozenMachine(), FrozenMachine()
+    pauses = Pauses(10, clocks=[frozen, wall])
+    wall.now_us += 10
+    assert not pauses.noticed()
+    wall.now_us += 11
+    assert pauses.noticed()
+    assert not pauses.noticed()
+    frozen.now_us += 11
+    assert pauses.noticed()
 
 
 async def test_stopping_what_never_started(timekeeper: Timekeeper) -> None:

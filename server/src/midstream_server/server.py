@@ -14,6 +14,7 @@ from midstream.v1 import run_service_pb2, stream_service_pb2, worker_service_pb2
 from midstream_server.drain import Drain
 from midstream_server.operations.core import Core
 from midstream_server.operations.hub import Hub
+from midstream_server.operations.pauses import Pauses
 from midstream_server.operations.timekeeper import Timekeeper
 from midstream_server.operations.work.dispatcher import Dispatcher
 from midstream_server.settings import Settings, split_address
@@ -149,7 +150,8 @@ class Server:
         # Nobody could hold a run, or renew a lease, while the server was away.
         await store.managed.extend_leases(lease_until_us=self.clock.now_us() + self.settings.lease)
         await store.postpone_unheld(due_us=self.clock.now_us() + self.settings.unheld_expiry)
-        self._timekeeper = Timekeeper(store, hub, self.clock)
+        pauses = Pauses(tolerated_us=self.settings.lease // 2)
+        self._timekeeper = Timekeeper(store, store.managed, hub, self.clock, pauses, lease_us=self.settings.lease)
         self._timekeeper.start()
         started.push_async_callback(self._timekeeper.stop)
         return Core(

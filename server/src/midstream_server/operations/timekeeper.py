@@ -6,24 +6,33 @@ from typing import Any
 
 from midstream.clock import Clock
 from midstream_server.operations.hub import Hub
+from midstream_server.operations.pauses import Pauses
 from midstream_server.store import Store
+from midstream_server.store.managed import ManagedStore
 from midstream_server.telemetry import log
 
 _BATCH = 100
 _SLICE_ENTRIES = 500
 _RETRY_US = 1_000_000
+_PULSES_IN_A_LEASE = 5
 
 
 class Timekeeper:
     """One task that sleeps until the next timer is due."""
 
-    def __init__(self, store: Store, hub: Hub, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, managed: ManagedStore, hub: Hub, clock: Clock, pauses: Pauses, *, lease_us: int
+    ) -> None:
         self._store = store
+        self._managed = managed
         self._hub = hub
         self._clock = clock
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._busy = asyncio.Lock()
+        self._lease_us = lease_us
+        self._pulse_seconds = lease_us / _PULSES_IN_A_LEASE / 1_000_000
+        self._pauses = pauses
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="timekeeper")
@@ -55,6 +64,10 @@ class Timekeeper:
         while True:
             self._changed.clear()
             try:
+                if self._pauses.noticed():
+                    # Workers may have said that they live, and nobody was here to hear it.
+                    log.pause_noticed()
+                    await self._managed.extend_leases(lease_until_us=self._clock.now_us() + self._lease_us)
                 due_us = await self._store.next_due_us()
                 if due_us is not None and due_us <= self._clock.now_us():
                     await self.run_due()
@@ -66,13 +79,13 @@ class Timekeeper:
             await self._sleep(due_us)
 
     async def _sleep(self, due_us: int | None) -> None:
-        """Until `due_us`, or until the timers have changed."""
+        """Until `due_us`, or until the timers have changed, and for one pulse at most: a longer sleep is a pause."""
         changed = asyncio.create_task(self._changed.wait())
         waiting: set[asyncio.Task[Any]] = {changed}
         if due_us is not None:
             waiting.add(asyncio.create_task(self._clock.sleep_until(due_us)))
         try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waiting, timeout=self._pulse_seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in waiting:
                 task.cancel()

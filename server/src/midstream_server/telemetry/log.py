@@ -75,6 +75,11 @@ def timer_fired(*, run_id: str, timer: str) -> None:
     _log.info("timer_fired", run_id=run_id, timer=timer)
 
 
+def pause_noticed() -> None:
+    """This process did not run for a while: workers get their whole lease again to say that they live."""
+    _log.warning("pause_noticed")
+
+
 def timers_delayed(*, error: BaseException) -> None:
     """The store could not take what timers do; they are tried again soon."""
     _log.warning("timers_delayed", exc_info=error)
