@@ -15,6 +15,7 @@ from midstream_server.domain.errors import run_not_found
 from midstream_server.drain import Drain
 from midstream_server.telemetry.metrics import Metrics
 from midstream_server.transport.caller import ANONYMOUS, current_caller
+from midstream_server.transport.guard import CallGuard
 from midstream_server.transport.interceptor import CallInterceptor
 
 SERVICE = "midstream.v1.Toy"
@@ -89,9 +90,9 @@ class Setup:
     def __init__(self) -> None:
         self.metrics = Metrics()
         self.drain = Drain()
-        self.interceptor = CallInterceptor(self.metrics, self.drain)
+        self.guard = CallGuard(self.metrics, self.drain)
         self.toy = Toy()
-        self.server = grpc.aio.server(interceptors=[self.interceptor])
+        self.server = grpc.aio.server(interceptors=[CallInterceptor(self.guard)])
         self.server.add_generic_rpc_handlers((self.toy.handlers(),))
         self.channel: Any = None
         self.port = self.server.add_insecure_port("127.0.0.1:0")
@@ -148,7 +149,7 @@ async def failure(call: Awaitable[Any]) -> tuple[grpc.aio.AioRpcError, ErrorInfo
 @pytest.mark.parametrize("method", KINDS)
 async def test_a_call_passes_through_with_its_caller_and_is_counted(setup: Setup, method: str) -> None:
     assert await setup.call(method, message("hello")) == [f"hello by {ANONYMOUS.kind}"]
-    await setup.interceptor.idle()
+    await setup.guard.idle()
     assert setup.count("midstream_calls_total", method, code="OK") == 1
     assert setup.open(method) == 0
 
@@ -158,7 +159,7 @@ async def test_a_refusal_becomes_a_status_with_details(setup: Setup, method: str
     error, info = await failure(setup.call(method, message("refuse")))
     assert error.code() is grpc.StatusCode.NOT_FOUND
     assert info == ErrorInfo(reason="RUN_NOT_FOUND", domain="midstream.v1", metadata={"run_id": "run_1"})
-    await setup.interceptor.idle()
+    await setup.guard.idle()
     assert setup.count("midstream_calls_total", method, code="NOT_FOUND") == 1
 
 
@@ -197,7 +198,7 @@ async def test_an_unknown_method_stays_unimplemented(setup: Setup) -> None:
 async def test_a_servicers_own_abort_is_left_alone(setup: Setup) -> None:
     error, info = await failure(setup.call("UnaryUnary", message("abort")))
     assert (error.code(), error.details(), info) == (grpc.StatusCode.DATA_LOSS, "by itself", None)
-    await setup.interceptor.idle()
+    await setup.guard.idle()
     assert setup.count("midstream_calls_total", "UnaryUnary", code="DATA_LOSS") == 1
 
 
@@ -208,7 +209,7 @@ async def test_a_cancelled_call_reaches_the_servicer_and_is_counted(setup: Setup
     assert setup.open(method) == 1
     call.cancel()
     await setup.toy.cancelled.wait()
-    await setup.interceptor.idle()
+    await setup.guard.idle()
     assert setup.count("midstream_calls_total", method, code="CANCELLED") == 1
     assert setup.open(method) == 0
 
@@ -225,7 +226,7 @@ async def test_new_calls_are_refused_while_draining(setup: Setup, method: str) -
 async def test_idle_waits_for_calls_in_progress(setup: Setup) -> None:
     call = asyncio.create_task(setup.call("UnaryStream", message("hang")))
     await setup.toy.hanging.wait()
-    idle = asyncio.create_task(setup.interceptor.idle())
+    idle = asyncio.create_task(setup.guard.idle())
     await asyncio.sleep(0)
     assert not idle.done()
     call.cancel()

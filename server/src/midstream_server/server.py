@@ -24,6 +24,7 @@ from midstream_server.store.sqlite.store import SqliteStore
 from midstream_server.telemetry import log
 from midstream_server.telemetry.http import MetricsHttp, TakeSnapshot
 from midstream_server.telemetry.metrics import Metrics
+from midstream_server.transport.guard import CallGuard
 from midstream_server.transport.interceptor import CallInterceptor
 from midstream_server.transport.register import register
 from midstream_server.transport.run_service import RunServicer
@@ -79,7 +80,7 @@ class Server:
         self._hub = Hub(self.clock)
         self.port = 0
         self.metrics_port: int | None = None
-        self._interceptor = CallInterceptor(self.metrics, self.drain)
+        self._guard = CallGuard(self.metrics, self.drain)
         self._health = health.aio.HealthServicer()
         self._running = AsyncExitStack()
         self._stopped: asyncio.Task[None] | None = None
@@ -97,7 +98,7 @@ class Server:
     async def start(self) -> None:
         """Serves when it returns. Raises StartError, with nothing left open, where it cannot."""
         async with AsyncExitStack() as started:
-            grpc_server = grpc.aio.server(interceptors=[self._interceptor], options=OPTIONS)
+            grpc_server = grpc.aio.server(interceptors=[CallInterceptor(self._guard)], options=OPTIONS)
             self.port = _bind(grpc_server, self.settings.listen)
             core = await self._start_core(started)
             self._start_metrics(started, snapshot=core.store.snapshot)
@@ -193,13 +194,13 @@ class Server:
         await self._health.enter_graceful_shutdown()
         try:
             async with asyncio.timeout(self.settings.drain_seconds):
-                await self._interceptor.idle()
+                await self._guard.idle()
         except TimeoutError:
-            log.drain_timed_out(open_calls=self._interceptor.open_calls)
+            log.drain_timed_out(open_calls=self._guard.open_calls)
         else:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LINGER_SECONDS):
-                    await self._interceptor.quiet(QUIET_SECONDS)
+                    await self._guard.quiet(QUIET_SECONDS)
         await grpc_server.stop(REST_GRACE_SECONDS)
 
 
