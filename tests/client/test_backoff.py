@@ -3,7 +3,7 @@
 import pytest
 
 from midstream.backoff import LONGEST_US, Backoff, is_transient
-from midstream.errors import MidstreamError, Unavailable
+from midstream.errors import MidstreamError, Unauthenticated, Unavailable
 
 GONE = Unavailable("connection refused", code="UNAVAILABLE")
 
@@ -21,6 +21,9 @@ GONE = Unavailable("connection refused", code="UNAVAILABLE")
         (MidstreamError("a fault", code="INTERNAL", reason="INTERNAL"), False),
         (MidstreamError("too slow", code="DEADLINE_EXCEEDED"), False),
         (MidstreamError("full", code="RESOURCE_EXHAUSTED", reason="STREAM_FULL", retry_after_us=1), False),
+        (MidstreamError("slowly", code="RESOURCE_EXHAUSTED", reason="RATE_LIMITED", retry_after_us=1), True),
+        (Unauthenticated("expired", code="UNAUTHENTICATED", reason="TOKEN_EXPIRED"), False),
+        (Unavailable("handshake failed: CERTIFICATE_VERIFY_FAILED: self signed", code="UNAVAILABLE"), False),
         (MidstreamError("no run", code="NOT_FOUND", reason="RUN_NOT_FOUND"), False),
         (MidstreamError("no such method", code="UNIMPLEMENTED"), False),
     ],

@@ -18,6 +18,9 @@ COMMANDS = [
     ["peek"],
     ["tail"],
     ["cancel"],
+    ["token"],
+    ["token", "mint"],
+    ["token", "revoke"],
 ]
 
 
@@ -46,6 +49,11 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["runs", "list", "--state", "sleeping"], "sleeping"),
         (["runs", "list", "--limit", "0"], "--limit"),
         (["tail", "run_1", "--from-offset", "0"], "--from-offset"),
+        (["token", "mint"], "may do nothing"),
+        (["token", "mint", "--read", "run_1", "--ttl", "soon"], "--ttl"),
+        (["token", "mint", "--read", "run_1", "--max-uses", "0"], "--max-uses"),
+        (["runs", "list", "--ca-file", "/no/such/file"], "does not exist"),
+        (["--url", "grpc://server:1", "--ca-file", __file__, "runs", "list"], "grpcs://server:1"),
         (["dance"], "dance"),
         (["--url", "http://somewhere", "runs", "list"], "http"),
         (["--retry-for", "soon", "runs", "list"], "soon"),
@@ -77,6 +85,8 @@ def test_bytes_that_are_no_text_need_raw(tmp_path: Path, capsys: pytest.CaptureF
         ["peek", "run_1", "notes"],
         ["tail", "run_1"],
         ["cancel", "run_1"],
+        ["token", "mint", "--read", "run_1"],
+        ["token", "revoke", "id"],
     ],
     ids=" ".join,
 )
@@ -114,3 +124,14 @@ def test_the_url_comes_from_the_environment(
     monkeypatch.setenv("MIDSTREAM_URL", NOBODY)
     assert main(["runs", "list", "--retry-for", "1ms"]) == 1
     assert NOBODY in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["runs", "list"], ["worker", "agent"]], ids=" ".join)
+def test_a_secret_does_not_leave_the_machine_in_plaintext(
+    command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIDSTREAM_API_KEY", "midstream_abcdefghijkl_secret")
+    assert main([*command, "--url", "grpc://server.example.com:7733"]) == 2
+    shown = capsys.readouterr()
+    assert "grpcs://server.example.com:7733" in shown.err
+    assert "secret" not in shown.out + shown.err

@@ -19,6 +19,8 @@ STATUSES = [
     ("SERVER_DRAINING", code_pb2.UNAVAILABLE, errors.Unavailable),
     ("STORE_UNAVAILABLE", code_pb2.UNAVAILABLE, errors.Unavailable),
     ("RUN_MANAGED", code_pb2.FAILED_PRECONDITION, errors.MidstreamError),
+    ("TOKEN_EXPIRED", code_pb2.UNAUTHENTICATED, errors.Unauthenticated),
+    ("SCOPE_MISSING", code_pb2.PERMISSION_DENIED, errors.PermissionDenied),
     ("A_REASON_OF_A_LATER_SERVER", code_pb2.ABORTED, errors.MidstreamError),
 ]
 

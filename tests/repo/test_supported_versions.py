@@ -69,3 +69,8 @@ async def test_a_refusal_carries_its_reason() -> None:
         with pytest.raises(midstream.RunNotFound) as refused:
             await server.client.send("run_00000000000000000000000000", anything, 1)
         assert refused.value.reason == "RUN_NOT_FOUND"
+
+
+def test_an_access_token_is_signed() -> None:
+    token = midstream.sign_token("midstream_abcdefghijkl_secret", [midstream.can_read("run_1")])
+    assert token.token.count(".") == 2

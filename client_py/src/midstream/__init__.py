@@ -2,16 +2,19 @@
 
 from typing import TYPE_CHECKING, Any, Final
 
+from midstream.access import Access, AccessToken, Scope, can_cancel, can_read, can_send
 from midstream.assignment import Assignment, AssignmentEnd
 from midstream.entry import Entry
 from midstream.errors import (
     Fenced,
     MidstreamError,
     PayloadError,
+    PermissionDenied,
     RunCancelled,
     RunFinished,
     RunNotFound,
     StreamFull,
+    Unauthenticated,
     Unavailable,
 )
 
@@ -34,6 +37,7 @@ from midstream.runtime.context import Context
 from midstream.runtime.errors import Diverged, StepFailed, StepInterrupted, UnjournaledAwait
 from midstream.runtime.retry import Retry
 from midstream.runtime.step_function import Step, step, step_key
+from midstream.signing import sign_token
 from midstream.task import Task, task
 from midstream.waiting import wait_any
 
@@ -43,6 +47,8 @@ if TYPE_CHECKING:
     from midstream.client import Client, connect
 
 __all__ = [
+    "Access",
+    "AccessToken",
     "Assignment",
     "AssignmentEnd",
     "AttachedRun",
@@ -57,6 +63,7 @@ __all__ = [
     "MidstreamError",
     "NotReceived",
     "PayloadError",
+    "PermissionDenied",
     "Receipt",
     "ReceiveTimeout",
     "Received",
@@ -69,6 +76,7 @@ __all__ = [
     "RunKind",
     "RunNotFound",
     "RunState",
+    "Scope",
     "SendResult",
     "Sender",
     "Step",
@@ -78,12 +86,17 @@ __all__ = [
     "StreamStatus",
     "Subscription",
     "Task",
+    "Unauthenticated",
     "Unavailable",
     "UnjournaledAwait",
     "__version__",
+    "can_cancel",
+    "can_read",
+    "can_send",
     "connect",
     "input_stream",
     "send",
+    "sign_token",
     "step",
     "step_key",
     "task",

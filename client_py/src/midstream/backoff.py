@@ -10,6 +10,9 @@ SHORTEST_US: Final = 50_000
 LONGEST_US: Final = 5_000_000
 _LOST_CONNECTION: Final = ("stream removed", "connection reset", "socket closed", "goaway", "rst_stream")
 
+_NO_TRUST: Final = ("CERTIFICATE_VERIFY_FAILED", "CERTIFICATE_REQUIRED", "WRONG_VERSION_NUMBER", "UNKNOWN_CA")
+"""What TLS says where client and server will not come to trust each other by waiting."""
+
 
 def is_transient(error: MidstreamError) -> bool:
     """Whether the same call may succeed later: the server is gone, going or busy, or the connection broke.
@@ -18,6 +21,8 @@ def is_transient(error: MidstreamError) -> bool:
     connection.
     """
     if error.code == "UNAVAILABLE":
+        return not any(sign in error.message for sign in _NO_TRUST)
+    if error.reason == "RATE_LIMITED":
         return True
     if error.reason:
         return False

@@ -1,17 +1,21 @@
 """The client: starts runs, sends records into them, and watches both."""
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import grpc
 
-from midstream import ambient, durations, url
+from midstream import ambient, durations, endpoint
+from midstream.access import Access, AccessToken, Scope, token_spec
 from midstream.assignment import Assignment
 from midstream.backoff import Backoff
 from midstream.connection import Connection
+from midstream.credentials import AccessTokenSource, read_claims
 from midstream.durations import Duration
 from midstream.entry import Entry
 from midstream.errors import PayloadError, from_call
@@ -19,7 +23,8 @@ from midstream.models import Receipt, Record, Run, RunState, SendResult
 from midstream.new_run import new_run_id, run_spec, start_run_request
 from midstream.sender import Many, Sender
 from midstream.streams import Stream, encode, stream_id_of
-from midstream.v1 import run_pb2, run_service_pb2, stream_service_pb2
+from midstream.timestamps import to_timestamp
+from midstream.v1 import run_pb2, run_service_pb2, stream_service_pb2, token_service_pb2
 
 if TYPE_CHECKING:
     from midstream.attached_run import AttachedRun
@@ -31,13 +36,40 @@ _RECORDS_PER_PAGE: Final = 1_000
 _ENTRIES_PER_PAGE: Final = 1_000
 
 
-def connect(url: str | None = None, *, retry_timeout: Duration | None = "60s") -> "Client":
+def connect(
+    url: str | None = None,
+    *,
+    api_key: str | None = None,
+    access_token: AccessTokenSource | None = None,
+    ca_file: str | os.PathLike[str] | None = None,
+    cert_file: str | os.PathLike[str] | None = None,
+    key_file: str | os.PathLike[str] | None = None,
+    insecure: bool | None = None,
+    retry_timeout: Duration | None = "60s",
+) -> "Client":
     """A client of the server at `url`, else at MIDSTREAM_URL, else on this machine. Connects on its first use.
 
     Use it as `async with midstream.connect() as client`, or close it. `retry_timeout` bounds one call with all its
-    attempts; None: it is tried for ever. Raises ValueError for a URL or a timeout that makes no sense.
+    attempts; None: it is tried for ever.
+
+    A server that has keys wants an `api_key` (MIDSTREAM_API_KEY) or an `access_token` (MIDSTREAM_ACCESS_TOKEN). The
+    latter is a text, or a function, async or not, that returns one, called for a first one and whenever that expires.
+    With `grpcs://` the server's certificate is checked against `ca_file` (MIDSTREAM_CA_FILE), else against well-known
+    authorities; `cert_file` and `key_file` (MIDSTREAM_CERT_FILE, MIDSTREAM_KEY_FILE) are this client's own certificate.
+    Without TLS nothing secret is sent to another machine, unless `insecure=True` (MIDSTREAM_INSECURE=1).
+
+    Raises ValueError for what makes no sense, such as a URL, a timeout, or a file that cannot be read.
     """
-    return Client(url, retry_timeout=retry_timeout)
+    where = endpoint.resolve(
+        url,
+        api_key=api_key,
+        access_token=access_token,
+        ca_file=ca_file,
+        cert_file=cert_file,
+        key_file=key_file,
+        insecure=insecure,
+    )
+    return Client(where, retry_timeout=retry_timeout)
 
 
 class Client:
@@ -47,11 +79,15 @@ class Client:
     key, so nothing is stored twice. All methods raise MidstreamError.
     """
 
-    def __init__(self, server_url: str | None = None, *, retry_timeout: Duration | None = "60s") -> None:
+    def __init__(
+        self, server: str | endpoint.Endpoint | None = None, *, retry_timeout: Duration | None = "60s"
+    ) -> None:
+        """`server` is a URL, or what `connect` makes of its arguments."""
         retry_timeout_us = None if retry_timeout is None else durations.parse(retry_timeout)
         if retry_timeout_us == 0:
             raise ValueError("retry_timeout bounds a call with all its attempts, so it must be over 0; None: no bound")
-        self._connection = Connection(url.resolve(server_url), retry_timeout_us=retry_timeout_us)
+        where = server if isinstance(server, endpoint.Endpoint) else endpoint.resolve(server)
+        self._connection = Connection(where, retry_timeout_us=retry_timeout_us)
         self._sender = Sender(self._connection)
         self._enclosing: Client | None = None
 
@@ -93,15 +129,22 @@ class Client:
         records: Iterable[tuple[Stream, Any]] = (),
         max_duration: Duration | None = None,
         metadata: Mapping[str, str] | None = None,
+        access: Access | None = None,
     ) -> Run:
         """Starts a managed run. `records` are stored before its task begins.
 
-        With a `run_id` of your own, the same call again returns the run that exists already.
+        With a `run_id` of your own, the same call again returns the run that exists already. With `access`, such as
+        `Access([can_read(), can_send(stream=approval)])`, the run comes with an `access_token` for a frontend.
         """
         spec = run_spec(task, payload, max_duration=max_duration, metadata=metadata)
         request = start_run_request(new_run_id() if run_id is None else run_id, spec, records)
+        if access is not None:
+            request.access.CopyFrom(token_spec(access.scopes, access.subject, access.ttl, access.max_uses))
         response = await self._connection.unary(self._connection.runs.StartRun, request)
-        return Run.from_proto(response.run)
+        run = Run.from_proto(response.run)
+        if not response.HasField("access_token"):
+            return run
+        return replace(run, access_token=AccessToken.from_proto(response.access_token))
 
     def attach(
         self,
@@ -166,7 +209,8 @@ class Client:
         last: run_pb2.Run | None = None
         backoff = Backoff()
         while True:
-            call = self._connection.runs.WatchRun(request)
+            bearer = await self._connection.bearer.metadata()
+            call = self._connection.runs.WatchRun(request, metadata=bearer)
             try:
                 with self._connection.cut_off_by_close():
                     async for response in call:
@@ -183,7 +227,36 @@ class Client:
                 error = from_call(failed)
             finally:
                 call.cancel()
-            await self._connection.pause(backoff, error)
+            await self._connection.pause(backoff, error, bearer)
+
+    # Access tokens.
+
+    async def mint_token(
+        self, scopes: Iterable[Scope], *, subject: str = "", ttl: Duration = "1h", max_uses: int | None = None
+    ) -> AccessToken:
+        """Makes an access token for a frontend. Needs an API key.
+
+        `scopes` are such as `can_send(run.id, approval)`; `subject` is stamped on each record that is sent with the
+        token; `ttl` is 1 s to 30 days; `max_uses` is how many records can be sent with it in all.
+        """
+        spec = token_spec(scopes, subject, ttl, max_uses)
+        request = token_service_pb2.MintTokenRequest(spec=spec)
+        response = await self._connection.unary(self._connection.tokens.MintToken, request)
+        return AccessToken.from_proto(response.access_token)
+
+    async def revoke_token(self, token: AccessToken | str) -> None:
+        """Makes a token worthless at once, for ever. `token` may be the token itself, too, or its `token_id`."""
+        request = token_service_pb2.RevokeTokenRequest()
+        if isinstance(token, AccessToken):
+            request.token_id = token.token_id
+            request.expire_time.CopyFrom(to_timestamp(token.expire_time))
+        elif (claims := read_claims(token)) is not None:
+            request.token_id = claims.token_id
+            if claims.expire_s is not None:
+                request.expire_time.FromMicroseconds(int(claims.expire_s * 1_000_000))
+        else:
+            request.token_id = token
+        await self._connection.unary(self._connection.tokens.RevokeToken, request)
 
     # Records.
 
@@ -246,7 +319,8 @@ class Client:
         request = stream_service_pb2.TailRequest(run_id=run_id, stream_id=stream_id, after_offset=after_offset)
         backoff = Backoff()
         while True:
-            call = self._connection.streams.Tail(request)
+            bearer = await self._connection.bearer.metadata()
+            call = self._connection.streams.Tail(request, metadata=bearer)
             try:
                 with self._connection.cut_off_by_close():
                     async for response in call:
@@ -259,7 +333,7 @@ class Client:
                 error = from_call(failed)
             finally:
                 call.cancel()
-            await self._connection.pause(backoff, error)
+            await self._connection.pause(backoff, error, bearer)
 
     async def list_records(self, run_id: str, stream: Stream | None = None) -> AsyncGenerator[Record, None]:
         """Every stored record in offset order, consumed or not."""

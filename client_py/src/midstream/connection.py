@@ -10,14 +10,18 @@ from google.protobuf.message import Message
 
 from midstream.backoff import Backoff
 from midstream.clock import Clock, SteadyClock
+from midstream.credentials import Bearer, Metadata
+from midstream.endpoint import Endpoint
 from midstream.errors import MidstreamError, from_call
 from midstream.url import Address
 from midstream.v1.run_service_pb2_grpc import RunServiceStub
 from midstream.v1.stream_service_pb2_grpc import StreamServiceStub
+from midstream.v1.token_service_pb2_grpc import TokenServiceStub
 
 if TYPE_CHECKING:  # the stubs' asyncio side exists for type checkers only
     from midstream.v1.run_service_pb2_grpc import RunServiceAsyncStub
     from midstream.v1.stream_service_pb2_grpc import StreamServiceAsyncStub
+    from midstream.v1.token_service_pb2_grpc import TokenServiceAsyncStub
 
 Q = TypeVar("Q", bound=Message)
 R = TypeVar("R", bound=Message)
@@ -39,22 +43,30 @@ CHANNEL_OPTIONS: Final[Sequence[tuple[str, int | str]]] = (
 class UnaryCall(Protocol[Q, R]):
     """A unary method of an asyncio stub."""
 
-    def __call__(self, request: Q, *, timeout: float | None = None) -> grpc.aio.UnaryUnaryCall[Q, R]: ...
+    def __call__(
+        self, request: Q, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> grpc.aio.UnaryUnaryCall[Q, R]: ...
 
 
 class Connection:
     """A channel that opens on first use, on the event loop of that use. Only that loop may use it from then on."""
 
-    def __init__(self, address: Address, *, retry_timeout_us: int | None, clock: Clock | None = None) -> None:
+    def __init__(self, endpoint: Endpoint, *, retry_timeout_us: int | None, clock: Clock | None = None) -> None:
         """`retry_timeout_us` (microseconds) bounds how long one call is retried; None: for ever."""
-        self.address = address
+        self.endpoint = endpoint
+        self.bearer = Bearer(endpoint.api_key, endpoint.access_token)
         self.clock: Clock = SteadyClock() if clock is None else clock
         self.retry_timeout_us = retry_timeout_us
         self._loop: asyncio.AbstractEventLoop | None = None
         self._channel: grpc.aio.Channel | None = None
         self._streams: StreamServiceAsyncStub | None = None
         self._runs: RunServiceAsyncStub | None = None
+        self._tokens: TokenServiceAsyncStub | None = None
         self._closed = False
+
+    @property
+    def address(self) -> Address:
+        return self.endpoint.address
 
     @property
     def streams(self) -> "StreamServiceAsyncStub":
@@ -69,6 +81,13 @@ class Connection:
         if self._runs is None:
             self._runs = RunServiceStub(self._opened())
         return self._runs
+
+    @property
+    def tokens(self) -> "TokenServiceAsyncStub":
+        self.check_usable()
+        if self._tokens is None:
+            self._tokens = TokenServiceStub(self._opened())
+        return self._tokens
 
     @property
     def channel(self) -> grpc.aio.Channel:
@@ -87,15 +106,21 @@ class Connection:
         while True:
             self.check_usable()
             remaining = None if give_up_at_us is None else max(give_up_at_us - self.clock.now_us(), 0) / 1_000_000
+            metadata = await self.bearer.metadata()
             try:
                 with self.cut_off_by_close():
-                    return await method(request, timeout=remaining)
+                    return await method(request, timeout=remaining, metadata=metadata)
             except grpc.aio.AioRpcError as failed:
                 error = from_call(failed)
-            await self.pause(backoff, error)
+            await self.pause(backoff, error, metadata)
 
-    async def pause(self, backoff: Backoff, error: MidstreamError) -> None:
-        """Waits before the next attempt after `error`, or raises it where another attempt makes no sense."""
+    async def pause(self, backoff: Backoff, error: MidstreamError, metadata: Metadata) -> None:
+        """Waits before the next attempt after `error`, or raises it where another attempt makes no sense.
+
+        `metadata` is what the failed call was made with.
+        """
+        if self.bearer.renews(error, metadata):
+            return
         now_us = self.clock.now_us()
         delay_us = backoff.delay_us(error, now_us=now_us)
         if delay_us is None or self._closed:
@@ -141,11 +166,12 @@ class Connection:
 
     def _opened(self) -> grpc.aio.Channel:
         if self._channel is None:
-            if self.address.tls:
-                credentials = grpc.ssl_channel_credentials()
-                self._channel = grpc.aio.secure_channel(self.address.target, credentials, options=CHANNEL_OPTIONS)
+            credentials = self.endpoint.channel_credentials()
+            options = (*CHANNEL_OPTIONS, *self.endpoint.channel_options())
+            if credentials is None:
+                self._channel = grpc.aio.insecure_channel(self.address.target, options=options)
             else:
-                self._channel = grpc.aio.insecure_channel(self.address.target, options=CHANNEL_OPTIONS)
+                self._channel = grpc.aio.secure_channel(self.address.target, credentials, options=options)
         return self._channel
 
 

@@ -67,6 +67,14 @@ class PayloadError(MidstreamError):
     """A value that cannot be sent, or a payload that is not what its stream declares. `fields` says where."""
 
 
+class Unauthenticated(MidstreamError):
+    """Other credentials are needed: there were none, they are wrong or revoked, or the access token has expired."""
+
+
+class PermissionDenied(MidstreamError):
+    """The access token is good, but not for this, or not any more: it is used up."""
+
+
 class Unavailable(MidstreamError):
     """The server could not be reached, or did not answer in time. Records sent with the same key may be sent again."""
 
@@ -79,7 +87,12 @@ _BY_REASON: Final[dict[str, type[MidstreamError]]] = {
     "PAYLOAD_INVALID": PayloadError,
     "PAYLOAD_TOO_LARGE": PayloadError,
 }
-_BY_CODE: Final[dict[str, type[MidstreamError]]] = {"UNAVAILABLE": Unavailable, "DEADLINE_EXCEEDED": Unavailable}
+_BY_CODE: Final[dict[str, type[MidstreamError]]] = {
+    "UNAVAILABLE": Unavailable,
+    "DEADLINE_EXCEEDED": Unavailable,
+    "UNAUTHENTICATED": Unauthenticated,
+    "PERMISSION_DENIED": PermissionDenied,
+}
 
 
 class FailedCall(Protocol):

@@ -7,6 +7,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Final, Self
 
+from midstream.access import AccessToken
 from midstream.codec import ANY
 from midstream.errors import MidstreamError, from_status
 from midstream.timestamps import to_datetime
@@ -199,6 +200,8 @@ class Run:
     metadata: Mapping[str, str]
     payload_proto: record_pb2.Payload | None = field(repr=False)
     result_proto: record_pb2.Payload | None = field(repr=False)
+    access_token: AccessToken | None = field(default=None, compare=False)
+    """Where `start_run` was to make one."""
 
     @cached_property
     def payload(self) -> Any:

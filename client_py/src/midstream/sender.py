@@ -208,13 +208,21 @@ class Sender:
 
     async def _serve_one_call(self, backoff: Backoff) -> MidstreamError:
         """Writes and reads until the call ends, and says why it did."""
-        call = self._connection.streams.Send()
+        try:
+            bearer = await self._connection.bearer.metadata()
+        except MidstreamError as no_token:
+            self._outbox.fail_all(no_token)
+            return no_token
+        call = self._connection.streams.Send(metadata=bearer)
         reading = asyncio.create_task(self._read(call, backoff))
         writing = asyncio.create_task(self._write(call, reading))
         tasks = [reading, writing, asyncio.create_task(self._watch())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            return done.pop().result()
+            error = done.pop().result()
+            if self._connection.bearer.renews(error, bearer):
+                return Unavailable("the access token was renewed", code="UNAVAILABLE", retry_after_us=0)
+            return error
         finally:
             for task in tasks:
                 task.cancel()

@@ -17,3 +17,12 @@ def to_datetime(timestamp: Timestamp) -> datetime:
 @lru_cache(maxsize=256)  # The records of one commit share their time.
 def _cached(seconds: int, nanos: int) -> datetime:
     return _EPOCH + timedelta(seconds=seconds, microseconds=nanos // 1_000)
+
+
+def to_timestamp(moment: datetime) -> Timestamp:
+    """Raises ValueError for a naive one."""
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment!r} has no time zone")
+    timestamp = Timestamp()
+    timestamp.FromMicroseconds((moment - _EPOCH) // timedelta(microseconds=1))
+    return timestamp

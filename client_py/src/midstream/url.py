@@ -1,5 +1,6 @@
 """Where the server is: `grpc://host:port`, `grpcs://host:port` (TLS), or `host:port`."""
 
+import ipaddress
 import os
 from dataclasses import dataclass
 from typing import Final
@@ -22,6 +23,16 @@ class Address:
     def target(self) -> str:
         """As gRPC wants it."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether what is sent there stays on this machine."""
+        if self.host == "localhost" or self.host.endswith(".localhost"):
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
     def __str__(self) -> str:
         return f"{'grpcs' if self.tls else 'grpc'}://{self.target}"

@@ -124,7 +124,8 @@ class Subscription:
         """One call; returns when the run has ended."""
         self._credit = max(WINDOW - self._buffer.backlog, 1)
         self._frame_is_due.clear()
-        call = self._connection.streams.Subscribe()
+        bearer = await self._connection.bearer.metadata()
+        call = self._connection.streams.Subscribe(metadata=bearer)
         writing = self._tasks.start(self._write(call, self._open()))
         try:
             while True:

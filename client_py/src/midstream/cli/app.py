@@ -15,6 +15,7 @@ from midstream.cli.options import Options, common_options
 from midstream.cli.records import peek, tail
 from midstream.cli.runs import runs
 from midstream.cli.send import send
+from midstream.cli.token import token
 from midstream.cli.worker import worker
 
 
@@ -39,11 +40,13 @@ def cli() -> None:
       midstream send RUN notes "ready when you are" --text
       midstream tail RUN
       midstream cancel RUN
+      midstream token mint --send RUN/approval --subject user-17
       midstream worker MODULE
 
     \b
     The server:
       --url, else MIDSTREAM_URL, else grpc://127.0.0.1:7733. Start one with: midstream-server
+      Credentials come from MIDSTREAM_API_KEY or MIDSTREAM_ACCESS_TOKEN.
 
     \b
     For programs:
@@ -56,7 +59,7 @@ def cli() -> None:
     """
 
 
-for _command in (runs, send, peek, tail, cancel, worker):
+for _command in (runs, send, peek, tail, cancel, token, worker):
     cli.add_command(_command)
 
 

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from midstream import durations, url
+from midstream import durations
 from midstream.cli import exit_codes
 from midstream.cli.options import Options, common_options
 
@@ -140,12 +140,9 @@ def worker(
         start_method=method,
         log_format="console" if log_format == "console" else "json",
     )
+    endpoint = options.endpoint()
     try:
-        address = url.parse(options.url)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-    try:
-        asyncio.run(run_worker(address, settings, Report(settings.log_format)))
+        asyncio.run(run_worker(endpoint, settings, Report(settings.log_format)))
     except TemplateFailed as error:
         raise CannotStart(str(error)) from None
 

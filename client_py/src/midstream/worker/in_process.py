@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from midstream import durations, ulid, url
+from midstream import durations, endpoint, ulid
 from midstream.clock import Clock, ManualClock, SystemClock
 from midstream.connection import Connection
 from midstream.durations import Duration
@@ -64,7 +64,8 @@ async def in_process_worker(
 ) -> AsyncIterator[Worker]:
     """Executes runs of `tasks` for as long as the block lasts, on this loop, without a process for each.
 
-    `client` is a client, a URL, or None for MIDSTREAM_URL; the clock of `local_server()` comes with its client.
+    `client` is a client, a URL, or None for MIDSTREAM_URL; credentials and the clock of `local_server()` come with its
+    client.
     `idle_timeout` is how long a run that waits stays as it is, None: as its task says. `always_suspend=True` suspends
     it at every chance and rebuilds it from its log: a task that does not survive that has effects outside its memory
     that belong in steps.
@@ -75,8 +76,8 @@ async def in_process_worker(
     idle_timeout_us = None if idle_timeout is None else durations.parse(idle_timeout)
     if always_suspend:
         idle_timeout_us = 0
-    address, clock = _where(client)
-    connection = Connection(address, retry_timeout_us=None)
+    where, clock = _where(client)
+    connection = Connection(where, retry_timeout_us=None)
     caller = ServedCalls(connection)
 
     def start(
@@ -122,9 +123,9 @@ async def _until_open(worker: Worker, serving: "asyncio.Task[None]") -> None:
         opened.cancel()
 
 
-def _where(client: "Client | str | None") -> tuple[url.Address, Clock]:
+def _where(client: "Client | str | None") -> tuple[endpoint.Endpoint, Clock]:
     if client is None or isinstance(client, str):
-        return url.resolve(client), SystemClock()
+        return endpoint.resolve(client), SystemClock()
     connection = client._connection
     clock = connection.clock
-    return connection.address, clock if isinstance(clock, ManualClock) else SystemClock()
+    return connection.endpoint, clock if isinstance(clock, ManualClock) else SystemClock()

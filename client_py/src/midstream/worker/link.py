@@ -14,6 +14,9 @@ from midstream.v1.worker_service_pb2 import WorkRequest, WorkResponse
 _METHOD: Final = "/midstream.v1.WorkerService/Work"
 
 
+_NOT_WELCOME: Final = ("UNAUTHENTICATED", "PERMISSION_DENIED")
+
+
 class LinkUser(Protocol):
     """Who speaks over the link."""
 
@@ -52,7 +55,7 @@ class Link:
         return True
 
     async def run(self) -> None:
-        """Until `end`. Raises MidstreamError where the very first call is refused for good."""
+        """Until `end`. Raises MidstreamError where the first call is refused for good, or any one's credentials are."""
         backoff = Backoff()
         was_open = False
         try:
@@ -94,8 +97,9 @@ class Link:
     async def _one_call(self, backoff: Backoff) -> MidstreamError:
         """Reads until the call ends, and returns why."""
         self._call_was_open = False
+        bearer = await self._connection.bearer.metadata()
         work: Any = self._connection.channel.stream_stream(_METHOD)
-        call = self._call = work()
+        call = self._call = work(metadata=bearer)
         outgoing: asyncio.Queue[bytes | None] = asyncio.Queue()
         outgoing.put_nowait(self._user.open_frame().SerializeToString())
         writer = asyncio.get_running_loop().create_task(_write(call, outgoing))
@@ -130,7 +134,7 @@ class Link:
         now_us = self._connection.clock.now_us()
         delay_us = backoff.delay_us(error, now_us=now_us)
         if delay_us is None:
-            if last_word:
+            if last_word or error.code in _NOT_WELCOME:
                 raise error
             # A refusal amid good work, of one frame perhaps: the runs that go on are worth another call.
             delay_us = backoff.delay_us(Unavailable(error.message, code="UNAVAILABLE"), now_us=now_us) or 0

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from midstream import ulid
 from midstream.connection import Connection
-from midstream.url import Address
+from midstream.endpoint import Endpoint
 from midstream.v1.worker_service_pb2 import WorkResponse
 from midstream.worker import served_calls
 from midstream.worker.assigned_run import Executor
@@ -21,8 +21,10 @@ from midstream.worker.worker import Worker
 T = TypeVar("T")
 
 
-async def run_worker(address: Address, settings: WorkerSettings, report: Report) -> None:
+async def run_worker(endpoint: Endpoint, settings: WorkerSettings, report: Report) -> None:
     """Returns when SIGTERM or SIGINT has been dealt with: the first drains, the second stops at once.
+
+    The processes that execute runs find the endpoint in their environment, for the clients that steps use.
 
     Raises TemplateFailed where the tasks cannot be imported, MidstreamError where the server refuses the worker.
     """
@@ -33,11 +35,11 @@ async def run_worker(address: Address, settings: WorkerSettings, report: Report)
     nursery = Nursery(
         _template_settings(settings),
         spares=settings.spares,
-        environment={"MIDSTREAM_URL": str(address), **settings.environment},
+        environment={**endpoint.environment(), **settings.environment},
         on_template_death=report.template_died,
         on_new_tasks=lambda tasks: worker.replace_tasks(tasks),
     )
-    connection = Connection(address, retry_timeout_us=None)
+    connection = Connection(endpoint, retry_timeout_us=None)
     try:
         starting = asyncio.ensure_future(nursery.start())
         if not await _first(starting, stop_requested):
