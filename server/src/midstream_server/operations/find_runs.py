@@ -1,8 +1,6 @@
-"""GetRun, ListRuns and WatchRun: runs as they stand."""
+"""GetRun and ListRuns: runs as they stand."""
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 
 from midstream_server.domain import errors
 from midstream_server.domain.names import check_name
@@ -13,9 +11,6 @@ from midstream_server.operations.page_token import read_token, write_token
 MAX_PAGE = 1_000
 MAX_PAGE_STREAMS = 10_000
 DEFAULT_PAGE = 50
-PAUSE_SECONDS = 0.1
-"""Between two views of a run whose streams change all the time. What happens to the run itself is told at once."""
-_NO_STREAM = ""
 
 
 async def get_run(core: Core, namespace: str, run_id: str) -> Run:
@@ -48,23 +43,3 @@ def _bounded(runs: list[Run]) -> list[Run]:
         if index and total > MAX_PAGE_STREAMS:
             return runs[:index]
     return runs
-
-
-async def watch_run(core: Core, namespace: str, run_id: str) -> AsyncIterator[Run]:
-    """Yields the run at once and after each change, until it has ended. Raises Refused."""
-    run = await get_run(core, namespace, run_id)
-    with core.hub.watching(run.no) as anything, core.hub.watching(run.no, _NO_STREAM) as run_itself:
-        seen: Run | None = None
-        while True:
-            run = await core.store.get_run(namespace, run_id)
-            if run != seen:
-                seen = run
-                yield run
-            if run.state.final:
-                return
-            if core.drain.is_set:
-                raise errors.server_draining()
-            await anything.wait()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PAUSE_SECONDS):
-                    await run_itself.wait()

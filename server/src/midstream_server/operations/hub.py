@@ -1,7 +1,7 @@
 """Tells readers to look again. A ring carries no data: what there is to see is in the store."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -15,7 +15,8 @@ class Ringable(Protocol):
     @property
     def stream_id(self) -> str | None: ...
 
-    def ring(self) -> None: ...
+    @property
+    def ring(self) -> Callable[[], None]: ...
 
 
 class Watch:
@@ -38,6 +39,16 @@ class Watch:
         """Returns after the first ring since the last call."""
         await self._rung.wait()
         self._rung.clear()
+
+
+class Bell:
+    """Calls `ring` when the run, or the one stream of it, has changed."""
+
+    __slots__ = ("ring", "stream_id")
+
+    def __init__(self, stream_id: str | None, ring: Callable[[], None]) -> None:
+        self.stream_id = stream_id
+        self.ring = ring
 
 
 class Hub:
@@ -77,8 +88,8 @@ class Hub:
                     watch.ring()
 
     def ring_all(self) -> None:
-        for watches in self._watches.values():
-            for watch in watches:
+        for watches in tuple(self._watches.values()):
+            for watch in tuple(watches):
                 watch.ring()
 
     @contextmanager

@@ -1,39 +1,79 @@
 """Tail: follows a run's records from a position of the reader's own."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 
 from midstream_server.domain import errors
 from midstream_server.domain.limits import BATCH_RECORDS, FRAME_BYTES
 from midstream_server.domain.names import check_name
 from midstream_server.operations.core import Core
+from midstream_server.operations.hub import Bell
+from midstream_server.operations.reader import Then
 from midstream_server.operations.subscribe import check_position
 from midstream_server.store import Page
 
 
 async def tail(core: Core, namespace: str, run_id: str, stream_id: str, *, after_offset: int) -> AsyncIterator[Page]:
     """Yields records until the run has ended and all are delivered. Raises Refused."""
+    reader = await open_records(core, namespace, run_id, stream_id, after_offset=after_offset)
+    rung = asyncio.Event()
+    with reader.watching(rung.set):
+        while True:
+            rung.clear()
+            page, then = await reader.look()
+            if page is not None:
+                yield page
+            if then is Then.END:
+                return
+            if then is Then.WAIT:
+                await rung.wait()
+
+
+async def open_records(core: Core, namespace: str, run_id: str, stream_id: str, *, after_offset: int) -> "RecordReader":
+    """Raises Refused."""
     check_name("run_id", run_id)
     if stream_id:
         check_name("stream_id", stream_id)
     check_position("after_offset", after_offset)
     run_no = await core.store.resolve(namespace, run_id)
-    with core.hub.watching(run_no, stream_id or None) as watch:
-        while True:
-            page = await core.store.read_log(
-                run_no,
-                stream_id or None,
-                after_offset=after_offset,
-                max_records=BATCH_RECORDS,
-                max_bytes=FRAME_BYTES,
-            )
-            if page is None:
-                raise errors.run_not_found(run_id)
-            if page.records:
-                after_offset = page.through_offset
-                yield page
-            elif page.run_state.final:
-                return
-            elif core.drain.is_set:
-                raise errors.server_draining()
-            else:
-                await watch.wait()
+    return RecordReader(core, run_id, run_no, stream_id or None, after_offset)
+
+
+class RecordReader:
+    """Reads a run's records, a page at a look."""
+
+    def __init__(self, core: Core, run_id: str, run_no: int, stream_id: str | None, after_offset: int) -> None:
+        self.run_id = run_id
+        self._core = core
+        self._run_no = run_no
+        self._stream_id = stream_id
+        self._after_offset = after_offset
+
+    async def look(self) -> tuple[Page | None, Then]:
+        page = await self._core.store.read_log(
+            self._run_no,
+            self._stream_id,
+            after_offset=self._after_offset,
+            max_records=BATCH_RECORDS,
+            max_bytes=FRAME_BYTES,
+        )
+        if page is None:
+            raise errors.run_not_found(self.run_id)
+        if page.records:
+            self._after_offset = page.through_offset
+            return page, Then.LOOK_AGAIN
+        if page.run_state.final:
+            return None, Then.END
+        if self._core.drain.is_set:
+            raise errors.server_draining()
+        return None, Then.WAIT
+
+    @contextmanager
+    def watching(self, wake: Callable[[], None]) -> Iterator[None]:
+        bell = Bell(self._stream_id, wake)
+        self._core.hub.add(self._run_no, bell)
+        try:
+            yield
+        finally:
+            self._core.hub.remove(self._run_no, bell)

@@ -9,9 +9,10 @@ from midstream_server.domain.limits import Limits
 from midstream_server.domain.run import State
 from midstream_server.operations import Core
 from midstream_server.operations.end_run import cancel_run, finish_run
-from midstream_server.operations.find_runs import get_run, list_runs, watch_run
+from midstream_server.operations.find_runs import get_run, list_runs
 from midstream_server.operations.list_entries import list_entries
 from midstream_server.operations.start_run import attach_run, start_run
+from midstream_server.operations.watch_run import watch_run
 from midstream_server.transport import convert
 from midstream_server.transport.caller import current_caller
 from midstream_server.transport.drafts import Drafter

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from midstream.v1 import stream_service_pb2 as pb
@@ -10,14 +11,15 @@ from midstream_server.domain.errors import Refused
 from midstream_server.domain.limits import Limits
 from midstream_server.operations import Core
 from midstream_server.operations.ack import ack
+from midstream_server.operations.follow import follow
 from midstream_server.operations.list_records import list_records
 from midstream_server.operations.peek import peek
 from midstream_server.operations.receive import receive
 from midstream_server.operations.send import send
 from midstream_server.operations.subscribe import Acked, RunEnded, Subscription, subscribe
 from midstream_server.operations.tail import tail
-from midstream_server.store import HandlerFailure
-from midstream_server.transport import wire
+from midstream_server.store import HandlerFailure, Page
+from midstream_server.transport import follow_frames, wire
 from midstream_server.transport.caller import current_caller
 from midstream_server.transport.convert import encode_failures, optional_us
 from midstream_server.transport.drafts import Drafter
@@ -140,6 +142,14 @@ class StreamServicer:
         async for page in pages:
             yield wire.tail_response(request.run_id, page.records, page.through_offset)
             self._core.delivered([record.at_us for record in page.records])
+
+    async def Follow(self, request: pb.FollowRequest, context: Context) -> AsyncIterator[bytes]:
+        names = {target.ref: target.run_id for target in request.targets}
+        async with aclosing(follow(self._core, follow_frames.targets(self._core, request))) as everything:
+            async for ref, news in everything:
+                yield follow_frames.response(ref, names.get(ref, ""), news)
+                if isinstance(news, Page):
+                    self._core.delivered([record.at_us for record in news.records])
 
     async def ListRecords(self, request: pb.ListRecordsRequest, context: Context) -> bytes:
         page, next_page_token = await list_records(
