@@ -88,7 +88,6 @@ async def _suspend(channel: aio.Channel, count: int) -> None:
     version = request.TaskVersion(task=TASK, code_version="1")
     opening = request.Open(worker_id="bench", tasks=[version], runtime="python3.11", credit=IN_FLIGHT)
     await call.write(request(open=opening))
-    last_offsets: dict[str, int] = {}
     suspended = 0
     while suspended < count:
         frame = await call.read()
@@ -96,13 +95,11 @@ async def _suspend(channel: aio.Channel, count: int) -> None:
             raise RuntimeError(f"the worker's call ended after {suspended} runs")
         match frame.WhichOneof("frame"):
             case "assigned":
-                last_offsets[frame.assigned.run_id] = frame.assigned.last_offset
-            case "entries" if frame.entries.entries[-1].offset == last_offsets.get(frame.entries.run_id):
-                run_id, last_offset = frame.entries.run_id, last_offsets.pop(frame.entries.run_id)
+                assigned = frame.assigned
                 suspend = request.Suspend(
-                    run_id=run_id,
-                    epoch=frame.entries.epoch,
-                    checkpoint=Checkpoint(applied_offset=last_offset),
+                    run_id=assigned.run_id,
+                    epoch=assigned.epoch,
+                    checkpoint=Checkpoint(applied_offset=assigned.last_offset),
                     listening=[STREAM],
                 )
                 await call.write(request(suspend=suspend))

@@ -9,9 +9,9 @@ from midstream_server.domain.errors import Refused
 from midstream_server.domain.managed import Ending
 from midstream_server.domain.run import EntryKind, Kind, State
 from midstream_server.store import Change
-from midstream_server.store.managed import Assignment, Claimed, Seat, Suspended
-from store.engines import NAMESPACE, NOW_US, Engine, append, create, draft, drafts, new_run
-from store.managed_runs import Desk, Desks, Yard, fact, open_yard
+from midstream_server.store.managed import Assignment, Claimed, Progress, Seat, Suspended
+from store.engines import NAMESPACE, NOW_US, Engine, append, create, draft, drafts, fill, new_run
+from store.managed_runs import Desk, Desks, Yard, applied, fact, open_yard
 
 
 async def test_a_run_waits_for_a_worker(yard: Yard) -> None:
@@ -26,7 +26,7 @@ async def test_a_worker_gets_a_queued_run(yard: Yard) -> None:
     run = await create(yard.store, kind=Kind.MANAGED)
     await yard.opened(credit=1, now_us=NOW_US + 5)
     claim = yard.claimed()
-    assert claim == (run.no, "run", "task", 1, 0, 2, None)
+    assert claim[:-1] == (run.no, "run", "task", 1, 0, 2, None)
     run = await yard.get()
     assert (run.state, run.started_us, run.last_offset) == (State.RUNNING, NOW_US + 5, 2)
     assert await yard.assignments(run.no) == [Assignment(1, "worker", "1", NOW_US + 5, None, None)]
@@ -34,6 +34,32 @@ async def test_a_worker_gets_a_queued_run(yard: Yard) -> None:
     assert (created.kind, created.body) == (EntryKind.CREATED, b"spec of run")
     assert (started.kind, started.at_us) == (EntryKind.STARTED, NOW_US + 5)
     assert len(fact(started).started.seed) == 16
+
+
+async def test_a_claim_may_bring_the_first_entries_of_the_log(yard: Yard) -> None:
+    """What it brings is where a reader begins; two records of one transaction, of which the first wakes the run."""
+    claim = await yard.suspended(listening=["s"])
+    await asyncio.gather(yard.send(), yard.send(), yard.send("t"))
+    claim = yard.claimed()
+    assert claim.last_offset in (3, 5), "as of the wake-up, or of its whole transaction"
+    page = await yard.page(claim.run_no)
+    assert page.last_offset == 5
+    assert list(claim.entries) == page.entries[: len(claim.entries)]
+    assert all(entry.offset <= claim.last_offset for entry in claim.entries)
+
+
+async def test_a_claim_brings_no_more_than_a_transaction_may_take(yard: Yard) -> None:
+    claim = await yard.running(credit=3)
+    await fill(yard.store, 1_000)
+    await yard.restart(claim, progress=Progress(1002, consumed=[("s", 10)]))
+    await yard.suspend(claim, listening=["s"], progress=applied(claim, 1003))
+    await yard.send()
+    claim = yard.claimed()
+    assert (claim.last_offset, claim.generation) == (1004, 1)
+    page = await yard.page(claim.run_no)
+    assert [entry.offset for entry in page.entries[:2]] == [13, 14]
+    assert list(claim.entries) == page.entries[: len(claim.entries)]
+    assert len(claim.entries) <= 100
 
 
 async def test_a_new_run_is_claimed_in_the_transaction_that_creates_it(engine: Engine) -> None:

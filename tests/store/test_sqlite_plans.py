@@ -143,7 +143,7 @@ HOT: dict[str, tuple[tuple[str, ...], str]] = {
         "entries USING INDEX entries_seq (run=? AND stream=?)",
     ),
     "append finds the last entry": (("SELECT offset, at_us FROM",), "entries USING PRIMARY KEY (run=?)"),
-    "a run is found": (("SELECT no, kind, state FROM runs",), "runs USING INDEX runs_id (namespace=? AND id=?)"),
+    "a run is found": (("SELECT no, kind, state, epoch FROM runs",), "runs USING INDEX runs_id (namespace=? AND id=?)"),
     "a stream is found": (("SELECT no, cursor, cursor_bytes",), "streams USING INDEX streams_id (run=? AND id=?)"),
     "look reads records": (
         ("SELECT seq, offset, at_us, body",),
@@ -176,7 +176,7 @@ HOT: dict[str, tuple[tuple[str, ...], str]] = {
         "entries USING COVERING INDEX entries_key (run=? AND stream=? AND key=?)",
     ),
     "a log for a worker": (
-        ("SELECT offset, kind, at_us, body, streams.id",),
+        ("SELECT offset, kind, at_us, body, streams.id, seq FROM entries",),
         "entries USING PRIMARY KEY (run=? AND offset>?)",
     ),
     "what is unapplied": (("SELECT DISTINCT kind",), "entries USING PRIMARY KEY (run=? AND offset>?)"),
@@ -196,6 +196,11 @@ async def test_a_hot_statement_uses_the_intended_index(plans: Plans, parts: tupl
     steps = steps_of(plans, *parts)
     assert f"SEARCH {step}" in steps
     assert "USE TEMP B-TREE FOR ORDER BY" not in steps
+
+
+async def test_what_earlier_generations_left_unread_is_found_by_stream(plans: Plans) -> None:
+    steps = steps_of(plans, "SELECT offset, kind, at_us, body, streams.id, seq FROM streams")
+    assert "SEARCH entries USING INDEX entries_seq (run=? AND stream=? AND seq>?)" in steps
 
 
 async def test_lists_take_the_newest_of_each_state_from_an_index(plans: Plans) -> None:

@@ -42,7 +42,8 @@ class RawWorker:
     async def claim(self) -> None:
         """Waits for a run and its whole log."""
         assigned = (await self.hears("assigned")).assigned
-        self.run_id, self.epoch, self.last_offset = assigned.run_id, assigned.epoch, 0
+        self.run_id, self.epoch = assigned.run_id, assigned.epoch
+        self.last_offset = assigned.entries[-1].offset if assigned.entries else 0
         while self.last_offset < assigned.last_offset:
             await self.hears("entries")
 

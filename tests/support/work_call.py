@@ -124,7 +124,7 @@ class WorkCall:
         while (frame := await self.next()).WhichOneof("frame") != "assigned":
             between.append(frame)
         assigned = frame.assigned
-        entries: list[Entry] = []
+        entries = list(assigned.entries)
         while not entries or entries[-1].offset < assigned.last_offset:
             frame = await self.next()
             if frame.WhichOneof("frame") == "entries" and frame.entries.run_id == assigned.run_id:

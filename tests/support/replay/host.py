@@ -79,8 +79,8 @@ class Host:
 
     def receive(self, response: WorkResponse) -> None:
         kind = response.WhichOneof("frame")
-        if kind == "entries":
-            for entry in response.entries.entries:
+        if kind in ("assigned", "entries"):
+            for entry in getattr(response, kind).entries:
                 self._apply(entry)
         elif kind == "early":
             self._asked.pop(("timer_fired", response.early.operation), None)

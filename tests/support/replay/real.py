@@ -183,7 +183,8 @@ class RealRun:
         applied = Checkpoint.FromString(checkpoint).applied_offset
         unapplied = self._rows(
             "SELECT 1 FROM entries LEFT JOIN streams ON streams.run = entries.run AND streams.no = entries.stream "
-            "WHERE entries.run = ? AND offset > ? AND (kind != ? OR streams.listening)",
+            "JOIN runs ON runs.no = entries.run "
+            "WHERE entries.run = ? AND offset > ? AND (entries.kind != ? OR streams.listening_epoch = runs.epoch)",
             *(self._no, applied, int(EntryKind.RECORD)),
         )
         return bool(unapplied)

@@ -172,6 +172,7 @@ class _Schedule:
             assigned = response.assigned
             if worker.host is not None and worker.host.epoch == assigned.epoch:
                 worker.host.begin(assigned)
+                worker.host.receive(response)
                 return
             if worker.host is not None:
                 worker.host.kill()
@@ -183,6 +184,7 @@ class _Schedule:
                 lambda: self.server.now_us + worker.skew_us,
                 self.bug.make_execution,
             )
+            worker.host.receive(response)
         elif worker.host is not None and kind != "opened":
             body: Any = getattr(response, kind or "")
             if body.epoch != worker.host.epoch:

@@ -641,7 +641,7 @@ class WorkResponse(_message.Message):
 
     @_typing.final
     class Assigned(_message.Message):
-        """Lends a run. Its log follows in `entries` frames."""
+        """Lends a run, with the beginning of its log. The rest follows in `entries` frames."""
 
         DESCRIPTOR: _descriptor.Descriptor
 
@@ -651,6 +651,7 @@ class WorkResponse(_message.Message):
         LAST_OFFSET_FIELD_NUMBER: _builtins.int
         SUSPENDED_FIELD_NUMBER: _builtins.int
         GENERATION_FIELD_NUMBER: _builtins.int
+        ENTRIES_FIELD_NUMBER: _builtins.int
         run_id: _builtins.str
         """The run."""
         epoch: _builtins.int
@@ -665,6 +666,10 @@ class WorkResponse(_message.Message):
         def suspended(self) -> _entry_pb2.Checkpoint:
             """What the last worker said when it suspended the run; unset where it never was."""
 
+        @_builtins.property
+        def entries(self) -> _containers.RepeatedCompositeFieldContainer[_entry_pb2.Entry]:
+            """The first entries of the generation's log, in offset order; there may be none."""
+
         def __init__(
             self,
             *,
@@ -674,10 +679,11 @@ class WorkResponse(_message.Message):
             last_offset: _builtins.int = ...,
             suspended: _entry_pb2.Checkpoint | None = ...,
             generation: _builtins.int = ...,
+            entries: _abc.Iterable[_entry_pb2.Entry] | None = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["suspended", b"suspended"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "generation", b"generation", "last_offset", b"last_offset", "run_id", b"run_id", "suspended", b"suspended", "task", b"task"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "epoch", b"epoch", "generation", b"generation", "last_offset", b"last_offset", "run_id", b"run_id", "suspended", b"suspended", "task", b"task"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 

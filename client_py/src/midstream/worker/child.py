@@ -57,7 +57,7 @@ class Child:
                 clock=SystemClock(),
                 idle_timeout_us=own if told is None else told,
             )
-        elif self._host is not None:
+        if self._host is not None:
             self._host.receive(frame)
 
     def _send(self, request: WorkRequest) -> None:

@@ -27,7 +27,7 @@ _PROGRESS_US: Final = 1_000_000
 
 
 class RunHost:
-    """Give it every frame of its run with `receive`, until its process is killed, or until `close`.
+    """Give it every frame of its run with `receive`, `assigned` first, until its process is killed, or until `close`.
 
     It executes one generation: a restarted run is assigned anew.
     """
@@ -80,6 +80,8 @@ class RunHost:
         try:
             if kind == "entries":
                 self._receive_entries(frame.entries.entries)
+            elif kind == "assigned":
+                self._receive_entries(frame.assigned.entries)
             elif kind == "suspend_refused":
                 self._server_time.exactly(to_us(frame.suspend_refused.server_time))
                 self._out.answered("suspend")

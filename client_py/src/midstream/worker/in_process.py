@@ -50,7 +50,7 @@ class InProcessExecutor:
             if self._host is not None:
                 self._host.close()
             self._host = self._make_host(frame.assigned)
-        elif self._host is not None:
+        if self._host is not None:
             self._host.receive(frame)
 
 

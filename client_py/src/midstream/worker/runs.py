@@ -44,7 +44,7 @@ class Runs:
         run = self._runs.get(frame.run_id)
         if run is not None and run.epoch == frame.epoch:
             # It begins a new generation, in the process that it has.
-            run.received_offset = 0
+            run.received_offset = _last_offset(frame)
             run.executor.deliver(data)
             return
         if run is not None:
@@ -107,7 +107,8 @@ class Runs:
         def died(how: str) -> None:
             self._died(run, how)
 
-        run = AssignedRun(frame.run_id, frame.epoch, frame.task, self._start(frame, said, died))
+        executor = self._start(frame, said, died)
+        run = AssignedRun(frame.run_id, frame.epoch, frame.task, executor, _last_offset(frame))
         self._runs[run.run_id] = run
         self._empty.clear()
         return run
@@ -155,6 +156,11 @@ class Runs:
         if not self._runs:
             self._empty.set()
         self._on_free()
+
+
+def _last_offset(frame: WorkResponse.Assigned) -> int:
+    """Of what the frame brings of the log."""
+    return frame.entries[-1].offset if frame.entries else 0
 
 
 def _outcome(request: WorkRequest) -> str:

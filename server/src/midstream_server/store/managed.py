@@ -18,8 +18,22 @@ class Seat(NamedTuple):
     code_version: str
 
 
+class StoredEntry(NamedTuple):
+    """An entry as the store has it. `stream_id` and `seq` are a record's; `body` is its body or an encoded fact."""
+
+    offset: int
+    kind: EntryKind
+    at_us: int
+    body: bytes
+    stream_id: str | None
+    seq: int | None
+
+
 class Claimed(NamedTuple):
-    """A run that a worker has got. `checkpoint` is what the last worker said when it suspended the run."""
+    """A run that a worker has got. `checkpoint` is what the last worker said when it suspended the run.
+
+    `entries` are the first of its present generation's log, as of the end of the transaction; there may be none.
+    """
 
     run_no: int
     run_id: str
@@ -28,6 +42,7 @@ class Claimed(NamedTuple):
     generation: int
     last_offset: int
     checkpoint: bytes | None
+    entries: Sequence[StoredEntry] = ()
 
 
 class Opened(NamedTuple):
@@ -122,17 +137,6 @@ class Done(NamedTuple):
     """The run was ended, blocked, released or restarted, as asked."""
 
     state: State
-
-
-class StoredEntry(NamedTuple):
-    """An entry as the store has it. `stream_id` and `seq` are a record's; `body` is its body or an encoded fact."""
-
-    offset: int
-    kind: EntryKind
-    at_us: int
-    body: bytes
-    stream_id: str | None
-    seq: int | None
 
 
 class Assignment(NamedTuple):

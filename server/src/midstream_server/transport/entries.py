@@ -29,6 +29,12 @@ def repeated_entries(run_id: str, stored: Iterable[StoredEntry]) -> bytes:
     return b"".join(wire.delimited(b"\x0a", entry(run_id, each)) for each in stored)
 
 
+def assigned_frame(assigned: bytes, run_id: str, stored: Iterable[StoredEntry]) -> bytes:
+    """A WorkResponse with an `assigned` frame: the serialised one, and its first entries."""
+    assigned += b"".join(wire.delimited(b"\x3a", entry(run_id, each)) for each in stored)
+    return wire.delimited(b"\x12", assigned)
+
+
 def work_entries(run_id: str, epoch: int, stored: Iterable[StoredEntry]) -> bytes:
     """A WorkResponse with an `entries` frame."""
     frame = wire.delimited(b"\x0a", run_id.encode()) + b"\x10" + wire.varint(epoch)

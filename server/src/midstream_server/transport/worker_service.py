@@ -15,7 +15,7 @@ from midstream_server.operations.work.work import Work, work
 from midstream_server.transport.caller import current_caller
 from midstream_server.transport.convert import timestamp
 from midstream_server.transport.drafts import Drafter
-from midstream_server.transport.entries import work_entries
+from midstream_server.transport.entries import assigned_frame, work_entries
 from midstream_server.transport.work_frames import WorkFrames
 
 Context = Any
@@ -99,13 +99,13 @@ def _encode(each: told.Told) -> pb.WorkResponse | bytes:
     match each:
         case told.Entries(run_id, epoch, entries):
             return work_entries(run_id, epoch, entries)
-        case told.Assigned(run_id, task, epoch, generation, last_offset, checkpoint):
+        case told.Assigned(run_id, task, epoch, generation, last_offset, checkpoint, entries):
             assigned = pb.WorkResponse.Assigned(
                 run_id=run_id, task=task, epoch=epoch, generation=generation, last_offset=last_offset
             )
             if checkpoint is not None:
                 assigned.suspended.ParseFromString(checkpoint)
-            return pb.WorkResponse(assigned=assigned)
+            return assigned_frame(assigned.SerializeToString(), run_id, entries)
         case told.Suspended(run_id, epoch):
             return pb.WorkResponse(suspended=pb.WorkResponse.Suspended(run_id=run_id, epoch=epoch))
         case told.SuspendRefused(run_id, epoch, now_us):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
 from midstream_server.domain import errors
@@ -16,7 +16,7 @@ _UNHEARD = 1_000
 
 
 class Assigned(NamedTuple):
-    """A run to execute, from the beginning of its present generation."""
+    """A run to execute, from the beginning of its present generation, of whose log `entries` are the first."""
 
     run_id: str
     task: str
@@ -24,6 +24,7 @@ class Assigned(NamedTuple):
     generation: int
     last_offset: int
     checkpoint: bytes | None
+    entries: Sequence[StoredEntry] = ()
 
 
 class Entries(NamedTuple):
@@ -80,11 +81,16 @@ class Followed:
         self.epoch = epoch
         self.generation = generation
         self.sent_offset = 0
+        self.deaf = False
         self.ending = False
         """True while the worker's own request to suspend or end the run is on its way to the disk: its answer comes."""
 
     def ring(self) -> None:
-        self._session.mark(self)
+        if not self.deaf:
+            self._session.mark(self)
+
+    def listen(self) -> None:
+        self.deaf = False
 
 
 class Session:
@@ -106,15 +112,23 @@ class Session:
         self._left = False
 
     def assign(self, claimed: Claimed) -> None:
-        run_no, run_id, task, epoch, generation, last_offset, checkpoint = claimed
-        self.tell(Assigned(run_id, task, epoch, generation, last_offset, checkpoint))
-        self.follow(run_no, run_id, task, epoch, generation, after_offset=0)
+        run_no, run_id, task, epoch, generation, last_offset, checkpoint, entries = claimed
+        self.tell(Assigned(run_id, task, epoch, generation, last_offset, checkpoint, entries))
+        sent_offset = entries[-1].offset if entries else 0
+        followed = self.follow(run_no, run_id, task, epoch, generation, after_offset=sent_offset)
+        if sent_offset == last_offset:
+            # What rings now, in this turn, is the transaction whose last entry it has.
+            self._grown.pop(followed)
+            followed.deaf = True
+            asyncio.get_running_loop().call_soon(followed.listen)
 
     def dismiss(self) -> None:
         """The lease has run out, or another connection of the same worker has replaced this one."""
         self.fail(errors.lease_lost())
 
-    def follow(self, run_no: int, run_id: str, task: str, epoch: int, generation: int, *, after_offset: int) -> None:
+    def follow(
+        self, run_no: int, run_id: str, task: str, epoch: int, generation: int, *, after_offset: int
+    ) -> Followed:
         """Sends the run's entries behind `after_offset`, and all that come."""
         self.unfollow(run_id)
         followed = Followed(self, run_no, run_id, task, epoch, generation)
@@ -122,6 +136,7 @@ class Session:
         self._runs[run_id] = followed
         self._core.hub.add(run_no, followed)
         self.mark(followed)
+        return followed
 
     def unfollow(self, run_id: str) -> None:
         followed = self._runs.pop(run_id, None)

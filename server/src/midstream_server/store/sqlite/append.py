@@ -51,7 +51,7 @@ def append(
     if verdict.placed:
         _insert(tx, run.no, stream.no, verdict.at_us, verdict.placed)
         tx.changes.add(Change(run.no, stream_id))
-    if woken or (suspended and stream.listening and verdict.placed):
+    if woken or (suspended and stream.listening_epoch == run.epoch and verdict.placed):
         make_runnable(tx, seats, run.no, now_us=now_us)
     return verdict.outcomes
 

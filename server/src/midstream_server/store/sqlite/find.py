@@ -12,6 +12,7 @@ class RunRow(NamedTuple):
     no: int
     kind: Kind
     state: State
+    epoch: int
 
 
 class StreamRow(NamedTuple):
@@ -19,19 +20,21 @@ class StreamRow(NamedTuple):
     cursor: int
     cursor_bytes: int
     holder_epoch: int
-    listening: bool = False
+    listening_epoch: int = 0
 
 
 def find_run(tx: Transaction, namespace: str, run_id: str) -> RunRow:
-    row = tx.execute("SELECT no, kind, state FROM runs WHERE namespace = ? AND id = ?", (namespace, run_id)).fetchone()
+    row = tx.execute(
+        "SELECT no, kind, state, epoch FROM runs WHERE namespace = ? AND id = ?", (namespace, run_id)
+    ).fetchone()
     if row is None:
         raise errors.run_not_found(run_id)
-    return RunRow(row[0], Kind(row[1]), State(row[2]))
+    return RunRow(row[0], Kind(row[1]), State(row[2]), row[3])
 
 
 def find_stream(tx: Transaction, run_no: int, stream_id: str) -> StreamRow | None:
     row = tx.execute(
-        "SELECT no, cursor, cursor_bytes, holder_epoch, listening FROM streams WHERE run = ? AND id = ?",
+        "SELECT no, cursor, cursor_bytes, holder_epoch, listening_epoch FROM streams WHERE run = ? AND id = ?",
         (run_no, stream_id),
     ).fetchone()
     return None if row is None else StreamRow(*row)

@@ -28,15 +28,17 @@ _MAX_WEIGHT = 1_000
 class Transaction:
     """What an operation may use: the connection, and what is to happen when the transaction has ended.
 
-    `changes` is what watchers should look at after the commit. `on_commit` and `on_rollback` are called then, in order.
+    `changes` is what watchers should look at after the commit. `before_commit` is called when all operations have been
+    done, `on_commit` and `on_rollback` when it has ended, each in order.
     """
 
-    __slots__ = ("changes", "execute", "executemany", "on_commit", "on_rollback")
+    __slots__ = ("before_commit", "changes", "execute", "executemany", "on_commit", "on_rollback")
 
     def __init__(self, connection: apsw.Connection) -> None:
         self.execute = connection.execute
         self.executemany = connection.executemany
         self.changes: set[Change] = set()
+        self.before_commit: list[Callable[[], None]] = []
         self.on_commit: list[Callable[[], None]] = []
         self.on_rollback: list[Callable[[], None]] = []
 
@@ -124,6 +126,7 @@ class GroupCommit:
             return
         try:
             results = [_attempt(pending.operation, transaction) for pending in group]
+            _call_all(transaction.before_commit)
         except Exception as error:
             self._undo(transaction)
             self._failed(group, error)

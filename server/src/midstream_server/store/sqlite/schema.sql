@@ -75,8 +75,8 @@ CREATE TABLE assignments (
   PRIMARY KEY (run, epoch)
 ) STRICT, WITHOUT ROWID;
 
--- `no` is the entries' `stream`. The cursor is the last consumed seq; `cursor_bytes` its bytes_through. `listening`: a
--- record wakes the suspended run. `replay_cursor`: the cursor with which the present generation began.
+-- `no` is the entries' `stream`. The cursor is the last consumed seq; `cursor_bytes` its bytes_through. A record wakes a
+-- suspended run where `listening_epoch` is the run's: a claim makes it old, and need not touch it. `replay_cursor`: the cursor with which the present generation began.
 CREATE TABLE streams (
   run INTEGER NOT NULL,
   no INTEGER NOT NULL,
@@ -84,7 +84,7 @@ CREATE TABLE streams (
   cursor INTEGER NOT NULL DEFAULT 0,
   cursor_bytes INTEGER NOT NULL DEFAULT 0,
   holder_epoch INTEGER NOT NULL DEFAULT 0,
-  listening INTEGER NOT NULL DEFAULT 0,
+  listening_epoch INTEGER NOT NULL DEFAULT 0,
   replay_cursor INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (run, no)
 ) STRICT, WITHOUT ROWID;

@@ -3,7 +3,7 @@
 import json
 import secrets
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, Final
 
 from midstream_server.domain import facts
 from midstream_server.domain.run import EntryKind, State
@@ -11,24 +11,27 @@ from midstream_server.store.interface import Change
 from midstream_server.store.managed import Claimed, Seat, Seats
 from midstream_server.store.sqlite.append_fact import append_fact
 from midstream_server.store.sqlite.group_commit import Transaction
+from midstream_server.store.sqlite.managed.log import read_entries
 
-_SEED_BYTES = 16
+_SEED_BYTES: Final = 16
+_FIRST_ENTRIES: Final = 100
+_FIRST_BYTES: Final = 64 * 1024
+"""Read together with a claim, while the pages are at hand; bounded, since every other sender waits meanwhile."""
 
 
 def make_runnable(tx: Transaction, seats: Seats, run_no: int, *, now_us: int) -> None:
-    """Queues a run, or claims it at once where a worker has a seat: one transaction less on the way to the task."""
+    """Claims a run at once where a worker has a seat, without passing through the queue; else queues it."""
     tx.execute("DELETE FROM operation_timers WHERE run = ?", (run_no,))
-    tx.execute("UPDATE streams SET listening = 0 WHERE run = ? AND listening", (run_no,))
-    row: Any = tx.execute(
-        "UPDATE runs SET state = ?, queued_us = ?, worker = NULL WHERE no = ? "
-        "RETURNING namespace, task, refused_versions",
-        (int(State.QUEUED), now_us, run_no),
-    ).fetchall()[0]
+    row: Any = tx.execute("SELECT namespace, task, refused_versions FROM runs WHERE no = ?", (run_no,)).fetchall()[0]
     namespace, task, refused = row
-    tx.changes.add(Change(run_no, None))
     seat = _take(tx, seats, namespace, task, json.loads(refused))
     if seat is not None:
         _claim(tx, seats, seat, run_no, now_us=now_us)
+        return
+    tx.execute(
+        "UPDATE runs SET state = ?, queued_us = ?, worker = NULL WHERE no = ?", (int(State.QUEUED), now_us, run_no)
+    )
+    tx.changes.add(Change(run_no, None))
 
 
 def claim_queued(
@@ -65,26 +68,32 @@ def _take(tx: Transaction, seats: Seats, namespace: str, task: str, refused: Col
 
 def _claim(tx: Transaction, seats: Seats, seat: Seat, run_no: int, *, now_us: int) -> None:
     tx.on_rollback.append(_later(seats.give_back, seat))
-    started: int | None = tx.execute("SELECT started_us FROM runs WHERE no = ?", (run_no,)).get
-    if started is None:
-        started = append_fact(
-            tx, run_no, EntryKind.STARTED, body=facts.started(secrets.token_bytes(_SEED_BYTES)), now_us=now_us
-        )
     row: Any = tx.execute(
-        "UPDATE runs SET state = ?, queued_us = NULL, started_us = ?, worker = ?, epoch = epoch + 1 WHERE no = ? "
-        "RETURNING id, task, epoch, generation, checkpoint",
-        (int(State.RUNNING), started, seat.worker_no, run_no),
+        "UPDATE runs SET state = ?, queued_us = NULL, worker = ?, epoch = epoch + 1 WHERE no = ? "
+        "RETURNING id, task, epoch, generation, checkpoint, started_us",
+        (int(State.RUNNING), seat.worker_no, run_no),
     ).fetchall()[0]
-    run_id, task, epoch, generation, checkpoint = row
+    run_id, task, epoch, generation, checkpoint, started_us = row
+    if started_us is None:
+        seed = facts.started(secrets.token_bytes(_SEED_BYTES))
+        at_us = append_fact(tx, run_no, EntryKind.STARTED, body=seed, now_us=now_us)
+        tx.execute("UPDATE runs SET started_us = ? WHERE no = ?", (at_us, run_no))
     tx.execute(
         "INSERT INTO assignments (run, epoch, worker_id, code_version, assigned_us) "
         "SELECT ?, ?, id, ?, ? FROM workers WHERE no = ?",
         (run_no, epoch, seat.code_version, now_us, seat.worker_no),
     )
-    last_offset: int = tx.execute("SELECT max(offset) FROM entries WHERE run = ?", (run_no,)).get
-    claimed = Claimed(run_no, run_id, task, epoch, generation, last_offset, checkpoint)
-    tx.on_commit.append(lambda: seats.fill(seat, claimed))
+    claimed = Claimed(run_no, run_id, task, epoch, generation, 0, checkpoint)
+    tx.before_commit.append(lambda: _fill(tx, seats, seat, claimed))
     tx.changes.add(Change(run_no, None))
+
+
+def _fill(tx: Transaction, seats: Seats, seat: Seat, claimed: Claimed) -> None:
+    """With the log as it is when all operations of the transaction have been done."""
+    page = read_entries(tx.execute, claimed.run_no, after_offset=0, max_entries=_FIRST_ENTRIES, max_bytes=_FIRST_BYTES)
+    if page is not None and (page.state, page.epoch) == (State.RUNNING, claimed.epoch):
+        claimed = claimed._replace(generation=page.generation, last_offset=page.last_offset, entries=page.entries)
+    tx.on_commit.append(lambda: seats.fill(seat, claimed))
 
 
 def _later(call: Callable[[Seat], None], seat: Seat) -> Callable[[], None]:

@@ -1,7 +1,7 @@
 """Reads a run's log for the worker that has it."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import apsw
 
@@ -10,6 +10,18 @@ from midstream_server.domain.run import EntryKind, State
 from midstream_server.store.managed import Assignment, LogPage, StoredEntry
 
 Execute = Callable[..., apsw.Cursor]
+
+_COLUMNS: Final = "SELECT offset, kind, at_us, body, streams.id, seq FROM "
+_ALL: Final = (
+    f"{_COLUMNS} entries LEFT JOIN streams ON streams.run = entries.run AND streams.no = entries.stream "
+    "WHERE entries.run = ? AND offset > ? ORDER BY offset LIMIT ?"
+)
+_UNREAD: Final = (
+    f"{_COLUMNS} streams CROSS JOIN entries INDEXED BY entries_seq ON entries.run = streams.run "
+    "AND entries.stream = streams.no AND seq > replay_cursor "
+    "WHERE streams.run = ? AND offset > ? AND offset < ? ORDER BY offset LIMIT ?"
+)
+"""Records of earlier generations that the present one gets. By stream, since the log before it may be long."""
 
 
 def read_entries(
@@ -29,20 +41,14 @@ def read_entries(
     if run is None:
         return None
     task, state, epoch, generation, generation_offset, last_offset = run
-    if all_generations:
-        generation_offset = 0
+    begin = 0 if all_generations else generation_offset
+    rows: list[Any] = []
+    if after_offset + 1 < begin:
+        rows += execute(_UNREAD, (run_no, after_offset, begin, max_entries))
+    if after_offset < last_offset and len(rows) < max_entries:
+        rows += execute(_ALL, (run_no, max(after_offset, begin - 1), max_entries - len(rows)))
     entries: list[StoredEntry] = []
     size = 0
-    rows: Any = (
-        ()
-        if last_offset <= after_offset
-        else execute(
-            "SELECT offset, kind, at_us, body, streams.id, seq FROM entries LEFT JOIN streams "
-            "ON streams.run = entries.run AND streams.no = entries.stream WHERE entries.run = ?1 AND offset > ?2 "
-            "AND (offset >= ?3 OR kind = ?4 AND seq > streams.replay_cursor) ORDER BY offset LIMIT ?5",
-            (run_no, after_offset, generation_offset, int(EntryKind.RECORD), max_entries),
-        )
-    )
     for offset, kind, at_us, body, stream_id, seq in rows:
         size += len(body)
         if entries and size > max_bytes:

@@ -37,7 +37,7 @@ def suspend(
         (int(State.SUSPENDED), checkpoint, run_no),
     )
     for stream_id in listening:
-        _listen(tx, run_no, stream_id)
+        _listen(tx, run_no, stream_id, epoch)
     for operation, due_us in timers.items():
         tx.execute(
             "INSERT INTO operation_timers (run, operation, due_us) VALUES (?, ?, ?)", (run_no, operation, due_us)
@@ -57,11 +57,11 @@ def _unapplied(tx: Transaction, run_no: int, applied_offset: int) -> list[Unappl
     return [Unapplied(EntryKind(kind), stream_id) for kind, stream_id in rows]
 
 
-def _listen(tx: Transaction, run_no: int, stream_id: str) -> None:
+def _listen(tx: Transaction, run_no: int, stream_id: str, epoch: int) -> None:
     """A stream that a task waits for need not have had a record; the limit on streams is for senders."""
     number: int = tx.execute("SELECT coalesce(max(no), 0) + 1 FROM streams WHERE run = ?", (run_no,)).get
     tx.execute(
-        "INSERT INTO streams (run, no, id, listening) VALUES (?, ?, ?, 1) "
-        "ON CONFLICT (run, id) DO UPDATE SET listening = 1",
-        (run_no, number, stream_id),
+        "INSERT INTO streams (run, no, id, listening_epoch) VALUES (?1, ?2, ?3, ?4) "
+        "ON CONFLICT (run, id) DO UPDATE SET listening_epoch = ?4",
+        (run_no, number, stream_id, epoch),
     )
