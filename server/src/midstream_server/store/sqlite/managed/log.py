@@ -11,7 +11,7 @@ from midstream_server.store.managed import Assignment, LogPage, StoredEntry
 
 Execute = Callable[..., apsw.Cursor]
 
-_COLUMNS: Final = "SELECT offset, kind, at_us, body, streams.id, seq FROM "
+_COLUMNS: Final = "SELECT offset, kind, at_us, body, streams.id, seq FROM"
 _ALL: Final = (
     f"{_COLUMNS} entries LEFT JOIN streams ON streams.run = entries.run AND streams.no = entries.stream "
     "WHERE entries.run = ? AND offset > ? ORDER BY offset LIMIT ?"
