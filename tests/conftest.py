@@ -12,6 +12,7 @@ from midstream.v1.run_service_pb2_grpc import RunServiceStub
 from midstream.v1.stream_service_pb2_grpc import StreamServiceStub
 from midstream_server.server import Server
 from midstream_server.settings import Settings
+from support.postgres import Databases, Postgres
 from support.server_process import ServerProcess
 from support.stubs import Stubs
 
@@ -56,3 +57,10 @@ def server_process(tmp_path: Path) -> Iterator[ServerProcess]:
     """A started server in a process of its own."""
     with ServerProcess(tmp_path) as process:
         yield process
+
+
+@pytest.fixture(scope="session")
+def databases() -> Iterator[Databases]:
+    """Databases on a PostgreSQL of the session's own, which starts with the first test that asks."""
+    with Postgres() as server:
+        yield Databases(server)

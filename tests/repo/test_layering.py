@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = {"midstream": ROOT / "client_py/src", "midstream_server": ROOT / "server/src"}
 
 GRPC = ("grpc", "grpc_health", "grpc_reflection", "grpc_status")
-DATABASE = ("apsw", "sqlite3")
+DATABASE = ("apsw", "asyncpg", "sqlite3")
 FORBIDDEN = {
     "midstream_server.domain": (
         *(*GRPC, *DATABASE, "asyncio", "threading", "time"),

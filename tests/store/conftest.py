@@ -1,6 +1,6 @@
 """A store of each engine."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -8,11 +8,13 @@ import pytest
 from midstream_server.store import Store
 from store.engines import ENGINES, Engine
 from store.managed_runs import Yard, open_yard
+from support.postgres import Databases
 
 
 @pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
-    return ENGINES[request.param](tmp_path)
+def engine(request: pytest.FixtureRequest, tmp_path: Path, databases: Databases) -> Iterator[Engine]:
+    with ENGINES[request.param](tmp_path, databases) as engine:
+        yield engine
 
 
 @pytest.fixture

@@ -1,17 +1,22 @@
 """The engines that the contract suite runs against, and short names for what its tests do all the time."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
+
+import apsw
 
 from midstream_server.domain.accept import Accepted
 from midstream_server.domain.errors import Reason, Refused
 from midstream_server.domain.limits import Limits, Periods
 from midstream_server.domain.record import Draft, StoredRecord
-from midstream_server.domain.run import Kind, Run
-from midstream_server.store import HandlerFailure, NewRun, Page, Store
+from midstream_server.domain.run import Kind, Run, State
+from midstream_server.store import CommitReport, HandlerFailure, NewRun, Page, Store
 from midstream_server.store.managed import NO_SEATS, ManagedStore, Seats
-from midstream_server.store.sqlite import CommitReport, SqliteStore
+from midstream_server.store.postgres import PostgresStore
+from midstream_server.store.sqlite import SqliteStore
+from support.postgres import Databases, asked
 
 NAMESPACE = "default"
 NOW_US = 1_767_225_600_000_000
@@ -43,7 +48,11 @@ class Engine(Protocol):
         ...
 
     def size_bytes(self) -> int:
-        """What the database takes of the disk, when the store is closed."""
+        """What the database takes of the disk, when the store is closed and the engine has tidied up."""
+        ...
+
+    def stored_state(self, run_id: str) -> State:
+        """A run's state as another process would see it at this moment."""
         ...
 
 
@@ -64,9 +73,52 @@ class SqliteEngine:
     def size_bytes(self) -> int:
         return sum(path.stat().st_size for path in self.database.parent.glob("midstream.db*"))
 
+    def stored_state(self, run_id: str) -> State:
+        connection = apsw.Connection(str(self.database), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            return State(connection.execute("SELECT state FROM runs WHERE id = ?", (run_id,)).get)
+        finally:
+            connection.close()
 
-ENGINES: dict[str, Callable[[Path], Engine]] = {
-    "sqlite": SqliteEngine,
+
+class PostgresEngine:
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    async def open(
+        self,
+        *,
+        limits: Limits = Limits(),  # noqa: B008  # frozen
+        periods: Periods = Periods(),  # noqa: B008
+        on_commit: OnCommit = ignore,
+        seats: Seats = NO_SEATS,
+    ) -> PostgresStore:
+        return await PostgresStore.open(self.url, limits=limits, periods=periods, on_commit=on_commit, seats=seats)
+
+    def size_bytes(self) -> int:
+        size = "SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class WHERE relkind = 'r' AND oid >= 16384"
+        asked(self.url, lambda connection: connection.execute("VACUUM"))
+        bytes_: int = asked(self.url, lambda connection: connection.fetchval(size))
+        return bytes_
+
+    def stored_state(self, run_id: str) -> State:
+        return State(asked(self.url, lambda to: to.fetchval("SELECT state FROM runs WHERE id = $1", run_id)))
+
+
+@contextmanager
+def sqlite(directory: Path, postgres: Databases) -> Iterator[Engine]:
+    yield SqliteEngine(directory)
+
+
+@contextmanager
+def postgres(directory: Path, postgres: Databases) -> Iterator[Engine]:
+    with postgres.one() as url:
+        yield PostgresEngine(url)
+
+
+ENGINES = {
+    "sqlite": sqlite,
+    "postgres": postgres,
 }
 
 

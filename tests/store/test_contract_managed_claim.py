@@ -1,7 +1,6 @@
 """Every store: queued runs are claimed by workers, each by one."""
 
 import asyncio
-from typing import Any
 
 import pytest
 
@@ -164,11 +163,10 @@ async def test_a_seat_is_filled_only_when_the_claim_is_on_disk(engine: Engine) -
     yard = await open_yard(engine)
     await yard.opened(credit=1)
     seen: list[State] = []
-    reader: Any = yard.store
     fill = yard.desks.fill
 
     def look_and_fill(seat: Seat, claimed: Claimed) -> None:
-        seen.append(State(reader._read("SELECT state FROM runs WHERE id = 'run'").get))
+        seen.append(engine.stored_state("run"))
         fill(seat, claimed)
 
     setattr(yard.desks, fill.__name__, look_and_fill)

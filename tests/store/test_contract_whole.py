@@ -7,8 +7,7 @@ import pytest
 from midstream_server.domain.accept import Accepted
 from midstream_server.domain.errors import Reason
 from midstream_server.domain.run import State, TimerKind
-from midstream_server.store import Change, HandlerFailure, Store
-from midstream_server.store.sqlite import CommitReport
+from midstream_server.store import Change, CommitReport, HandlerFailure, Store
 from store.engines import (
     NAMESPACE,
     NOW_US,

@@ -7,7 +7,8 @@ import apsw
 import pytest
 
 from midstream_server.domain.limits import Limits, Periods
-from midstream_server.store.sqlite import DatabaseUnusable, SqliteStore
+from midstream_server.store import DatabaseUnusable
+from midstream_server.store.sqlite import SqliteStore
 from midstream_server.store.sqlite.database import SCHEMA_VERSION
 from store.engines import MIB, NAMESPACE, SqliteEngine, append, create, draft
 

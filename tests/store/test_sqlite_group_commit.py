@@ -11,9 +11,9 @@ import apsw
 import pytest
 
 from midstream_server.domain.errors import Reason, Refused, run_not_found
-from midstream_server.store import Change
+from midstream_server.store import Change, CommitReport
 from midstream_server.store.sqlite.database import open_writer
-from midstream_server.store.sqlite.group_commit import CommitReport, GroupCommit, Transaction
+from midstream_server.store.sqlite.group_commit import GroupCommit, Transaction
 from store.engines import MIB, NAMESPACE, NOW_US, SqliteEngine, append, create, draft, drafts, refusal, short
 
 

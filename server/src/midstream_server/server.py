@@ -18,8 +18,7 @@ from midstream_server.operations.pauses import Pauses
 from midstream_server.operations.timekeeper import Timekeeper
 from midstream_server.operations.work.dispatcher import Dispatcher
 from midstream_server.settings import Settings, split_address
-from midstream_server.store.sqlite.database import DatabaseUnusable
-from midstream_server.store.sqlite.group_commit import CommitReport
+from midstream_server.store import CommitReport, DatabaseUnusable
 from midstream_server.store.sqlite.store import SqliteStore
 from midstream_server.telemetry import log
 from midstream_server.telemetry.http import MetricsHttp, TakeSnapshot

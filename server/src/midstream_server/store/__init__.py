@@ -1,5 +1,6 @@
 """Where runs and their logs are kept."""
 
+from midstream_server.store.commit_report import CommitReport
 from midstream_server.store.interface import (
     Change,
     Fired,
@@ -11,5 +12,18 @@ from midstream_server.store.interface import (
     Snapshot,
     Store,
 )
+from midstream_server.store.unusable import DatabaseUnusable
 
-__all__ = ["Change", "Fired", "HandlerFailure", "Hold", "Look", "NewRun", "Page", "Snapshot", "Store"]
+__all__ = [
+    "Change",
+    "CommitReport",
+    "DatabaseUnusable",
+    "Fired",
+    "HandlerFailure",
+    "Hold",
+    "Look",
+    "NewRun",
+    "Page",
+    "Snapshot",
+    "Store",
+]

@@ -7,12 +7,10 @@ from pathlib import Path
 
 import apsw
 
+from midstream_server.store.unusable import DatabaseUnusable
+
 SCHEMA_VERSION = 1
 _PAGE_BYTES = 8192
-
-
-class DatabaseUnusable(Exception):
-    """The database cannot be opened; the text says why and what to do."""
 
 
 class Lock:

@@ -17,6 +17,7 @@ import apsw
 
 from midstream_server.domain import errors
 from midstream_server.domain.errors import Refused
+from midstream_server.store.commit_report import CommitReport
 from midstream_server.store.interface import Change
 
 T = TypeVar("T")
@@ -47,14 +48,6 @@ class _Pending(NamedTuple):
     operation: Callable[[Transaction], Any]
     weight: int
     done: asyncio.Future[Any]
-
-
-class CommitReport(NamedTuple):
-    """What one commit did. `seconds` is the time that COMMIT took, its wait for the disk included."""
-
-    operations: int
-    seconds: float
-    changes: set[Change]
 
 
 class GroupCommit:

@@ -8,13 +8,14 @@ from midstream_server.domain.errors import Refused
 from midstream_server.domain.limits import Limits, Periods
 from midstream_server.domain.record import Draft, StoredRecord
 from midstream_server.domain.run import Run, State, TimerKind
+from midstream_server.store.commit_report import CommitReport
 from midstream_server.store.interface import Fired, HandlerFailure, Hold, Look, NewRun, Page, Snapshot
 from midstream_server.store.managed import NO_SEATS, Seats
 from midstream_server.store.sqlite import due, hold, purge, read, runs, timers
 from midstream_server.store.sqlite.append import append
 from midstream_server.store.sqlite.cancel import request_cancel
 from midstream_server.store.sqlite.database import Lock, open_reader, open_writer
-from midstream_server.store.sqlite.group_commit import CommitReport, GroupCommit
+from midstream_server.store.sqlite.group_commit import GroupCommit
 from midstream_server.store.sqlite.managed.store import SqliteManagedStore
 
 

@@ -1,0 +1,103 @@
+"""Holders of streams, and their cursors."""
+
+from collections.abc import Sequence
+
+from midstream_server.domain import errors
+from midstream_server.domain.holding import check_holder, moved_cursor, next_epoch
+from midstream_server.domain.limits import Limits
+from midstream_server.domain.run import check_consumable
+from midstream_server.store.interface import Change, HandlerFailure, Hold
+from midstream_server.store.postgres.find import StreamRow, find_run, find_stream, last_record, make_stream
+from midstream_server.store.postgres.text import storable
+from midstream_server.store.postgres.transaction import Transaction
+
+_KEPT_FAILURES = 100
+
+
+async def hold(
+    tx: Transaction,
+    namespace: str,
+    run_id: str,
+    stream_id: str,
+    *,
+    holder_epoch: int,
+    after_seq: int | None,
+    limits: Limits,
+) -> Hold:
+    run = find_run(tx, namespace, run_id)
+    check_consumable(run_id, run.kind, run.state)
+    found = await find_stream(tx, run.no, stream_id)
+    stream = found or StreamRow(0, 0, 0, 0)
+    epoch = next_epoch(stream_id, claimed=holder_epoch, current=stream.holder_epoch)
+    last_seq = await last_record(tx, run.no, stream.no)
+    if after_seq is not None and after_seq > last_seq:
+        raise errors.field_invalid("after_seq", f"is {after_seq}, the last stored record is {last_seq}")
+    if found is None:
+        stream = await make_stream(tx, run.no, stream_id, max_streams=limits.max_streams_per_run)
+    if epoch != stream.holder_epoch:
+        await tx.execute("UPDATE streams SET holder_epoch = $1 WHERE run = $2 AND no = $3", epoch, run.no, stream.no)
+        tx.changes.add(Change(run.no, stream_id))
+    return Hold(run.no, epoch, stream.cursor, last_seq)
+
+
+async def ack(
+    tx: Transaction,
+    namespace: str,
+    run_id: str,
+    stream_id: str,
+    *,
+    holder_epoch: int,
+    through_seq: int,
+    delivered_seq: int | None,
+    failures: Sequence[HandlerFailure],
+    now_us: int,
+) -> int:
+    run = find_run(tx, namespace, run_id)
+    check_consumable(run_id, run.kind, run.state)
+    stream = await find_stream(tx, run.no, stream_id) or StreamRow(0, 0, 0, 0)
+    check_holder(stream_id, claimed=holder_epoch, current=stream.holder_epoch)
+    if delivered_seq is None:
+        delivered_seq = await last_record(tx, run.no, stream.no)
+    cursor = moved_cursor(cursor=stream.cursor, through_seq=through_seq, delivered_seq=delivered_seq)
+    if cursor != stream.cursor:
+        await tx.execute(
+            "UPDATE streams SET cursor = $1, cursor_bytes = "
+            "(SELECT bytes_through FROM entries WHERE run = $2 AND stream = $3 AND seq = $1) "
+            "WHERE run = $2 AND no = $3",
+            cursor,
+            run.no,
+            stream.no,
+        )
+        tx.changes.add(Change(run.no, stream_id))
+    if failures:
+        await record_failures(tx, run.no, stream.no, failures, now_us)
+        tx.changes.add(Change(run.no, stream_id))
+    return cursor
+
+
+async def record_failures(
+    tx: Transaction, run_no: int, stream_no: int, failures: Sequence[HandlerFailure], now_us: int
+) -> None:
+    new: list[bool] = [
+        await tx.fetchval(
+            "INSERT INTO handler_failures (run, stream, seq, handler, at_us, body) VALUES ($1, $2, $3, $4, $5, $6) "
+            "ON CONFLICT DO NOTHING RETURNING true",
+            run_no,
+            stream_no,
+            seq,
+            storable(handler),
+            now_us,
+            body,
+        )
+        for seq, handler, body in failures
+    ]
+    await tx.execute(
+        "UPDATE runs SET handler_failure_count = handler_failure_count + $2 WHERE no = $1", run_no, new.count(True)
+    )
+    await tx.execute(
+        "DELETE FROM handler_failures WHERE run = $1 AND (stream, seq, handler) IN "
+        "(SELECT stream, seq, handler FROM handler_failures WHERE run = $1 "
+        "ORDER BY at_us DESC, stream DESC, seq DESC, handler DESC OFFSET $2)",
+        run_no,
+        _KEPT_FAILURES,
+    )

@@ -1,0 +1,110 @@
+"""A run becomes runnable, and a worker gets it."""
+
+import secrets
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from midstream_server.domain import facts
+from midstream_server.domain.run import EntryKind, State
+from midstream_server.store.interface import Change
+from midstream_server.store.managed import Claimed, Seat, Seats
+from midstream_server.store.postgres.append_fact import append_fact
+from midstream_server.store.postgres.transaction import RUN_COLUMNS, RunRow, Transaction
+
+_SEED_BYTES = 16
+
+
+async def make_runnable(tx: Transaction, seats: Seats, run_no: int, *, now_us: int) -> None:
+    """Queues a run, or claims it at once where a worker of this replica has a seat.
+
+    Where none has, the other replicas are told with the commit.
+    """
+    row = await tx.fetchrow(
+        "WITH fired AS (DELETE FROM operation_timers WHERE run = $1), "
+        "deaf AS (UPDATE streams SET listening = false WHERE run = $1 AND listening) "
+        f"UPDATE runs SET state = $2, queued_us = $3, worker = NULL WHERE no = $1 RETURNING {RUN_COLUMNS}",
+        run_no,
+        int(State.QUEUED),
+        now_us,
+    )
+    run = tx.adopt(row)
+    tx.changes.add(Change(run_no, None))
+    seat = await _take(tx, seats, run.namespace, run.task, run.refused_versions)
+    if seat is not None:
+        await _claim(tx, seats, seat, run, now_us=now_us)
+
+
+async def claim_queued(
+    tx: Transaction, seats: Seats, namespace: str, tasks: Mapping[str, str], *, limit: int, now_us: int
+) -> int:
+    """Claims queued runs, the oldest of all tasks first, for as many seats as there are.
+
+    Runs that another transaction has locked are passed over: it tells all replicas of them when it ends.
+    """
+    queued: list[Any] = []
+    for task, code_version in tasks.items():
+        queued += await tx.fetch(
+            f"SELECT {RUN_COLUMNS}, queued_us FROM runs WHERE namespace = $1 AND task = $2 "
+            "AND queued_us IS NOT NULL AND NOT $3 = ANY (refused_versions) "
+            "ORDER BY queued_us, no LIMIT $4 FOR UPDATE SKIP LOCKED",
+            namespace,
+            task,
+            code_version,
+            limit,
+        )
+    queued.sort(key=lambda row: (row["queued_us"], row["no"]))
+    claimed = 0
+    for run in [tx.adopt(row) for row in queued][:limit]:
+        seat = await _take(tx, seats, namespace, run.task, run.refused_versions)
+        if seat is None:
+            break
+        await _claim(tx, seats, seat, run, now_us=now_us)
+        claimed += 1
+    return claimed
+
+
+async def _take(tx: Transaction, seats: Seats, namespace: str, task: str, refused: Collection[str]) -> Seat | None:
+    """A seat at a worker that has a lease: a connection may outlive its own.
+
+    The worker's row stays as it is until the claim is on disk. Where another replica is about to end the lease, the
+    row is locked, and the worker as good as gone.
+    """
+    while (seat := seats.take(namespace, task, refused)) is not None:
+        leased = await tx.fetchval("SELECT true FROM workers WHERE no = $1 FOR KEY SHARE SKIP LOCKED", seat.worker_no)
+        if leased:
+            break
+        seats.vacate(seat.worker_no)
+    return seat
+
+
+async def _claim(tx: Transaction, seats: Seats, seat: Seat, run: RunRow, *, now_us: int) -> None:
+    tx.on_rollback.append(_later(seats.give_back, seat))
+    # If the claim is on disk after all, the worker must open anew: then its runs that it does not hold are queued.
+    tx.on_doubt.append(lambda: seats.vacate(seat.worker_no))
+    started_us = run.started_us
+    if started_us is None:
+        started_us = await append_fact(
+            tx, run.no, EntryKind.STARTED, body=facts.started(secrets.token_bytes(_SEED_BYTES)), now_us=now_us
+        )
+    row: Any = await tx.fetchrow(
+        "WITH claimed AS (UPDATE runs SET state = $2, queued_us = NULL, started_us = $3, worker = $4, "
+        "epoch = epoch + 1 WHERE no = $1 RETURNING *), "
+        "assigned AS (INSERT INTO assignments (run, epoch, worker_id, code_version, assigned_us) "
+        "SELECT claimed.no, claimed.epoch, workers.id, $5, $6 FROM claimed, workers WHERE workers.no = $4) "
+        f"SELECT {RUN_COLUMNS}, checkpoint FROM claimed AS runs",
+        run.no,
+        int(State.RUNNING),
+        started_us,
+        seat.worker_no,
+        seat.code_version,
+        now_us,
+    )
+    run = tx.adopt(row)
+    last_offset, _ = await tx.last_entry(run.no)
+    claimed = Claimed(run.no, run.id, run.task, run.epoch, run.generation, last_offset, row["checkpoint"])
+    tx.on_commit.append(lambda: seats.fill(seat, claimed))
+    tx.changes.add(Change(run.no, None))
+
+
+def _later(call: Callable[[Seat], None], seat: Seat) -> Callable[[], None]:
+    return lambda: call(seat)

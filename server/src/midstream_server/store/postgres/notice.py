@@ -1,0 +1,71 @@
+"""What a commit tells the other replicas: ids only. Whoever hears of one looks at the database."""
+
+from collections.abc import Collection, Iterable, Iterator
+from typing import NamedTuple
+
+from midstream_server.store.interface import Change
+
+CHANNEL = "midstream"
+_MAX_BYTES = 7_900
+"""PostgreSQL takes payloads of less than 8,000."""
+
+
+class Queued(NamedTuple):
+    """A run of the task waits for a worker."""
+
+    namespace: str
+    task: str
+
+
+class Notice(NamedTuple):
+    """What has changed; runs that wait for a worker; and workers whose lease is over."""
+
+    changes: Collection[Change] = ()
+    queued: Collection[Queued] = ()
+    vacated: Collection[int] = ()
+
+
+def encode(notice: Notice) -> list[str]:
+    """As few payloads as it fits into: each NOTIFY costs, and all of a commit are sent at once."""
+    payloads: list[str] = []
+    lines: list[str] = []
+    size = 0
+    for line in _lines(notice):
+        # Names are ASCII, and the longest line has some 300 bytes.
+        if size + len(line) + 1 > _MAX_BYTES:
+            payloads.append("\n".join(lines))
+            lines, size = [], 0
+        lines.append(line)
+        size += len(line) + 1
+    if lines:
+        payloads.append("\n".join(lines))
+    return payloads
+
+
+def decode(payload: str) -> Notice:
+    """Lines of a kind that is not known here are passed over: a newer replica may send them."""
+    changes: list[Change] = []
+    queued: list[Queued] = []
+    vacated: list[int] = []
+    for line in payload.splitlines():
+        match line.split(" "):
+            case ["r", run_no]:
+                changes.append(Change(int(run_no), None))
+            case ["s", run_no, stream_id]:
+                changes.append(Change(int(run_no), stream_id))
+            case ["q", namespace, task]:
+                queued.append(Queued(namespace, task))
+            case ["w", worker_no]:
+                vacated.append(int(worker_no))
+    return Notice(changes, queued, vacated)
+
+
+def _lines(notice: Notice) -> Iterator[str]:
+    for run_no, stream_id in notice.changes:
+        yield f"r {run_no}" if stream_id is None else f"s {run_no} {stream_id}"
+    yield from (f"q {namespace} {task}" for namespace, task in _unique(notice.queued))
+    yield from (f"w {worker_no}" for worker_no in notice.vacated)
+
+
+def _unique(queued: Iterable[Queued]) -> Iterable[Queued]:
+    return dict.fromkeys(queued)

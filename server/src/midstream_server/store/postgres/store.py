@@ -1,0 +1,227 @@
+"""The store on PostgreSQL: for many replicas of the server, and for one."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Self, TypeVar
+
+from midstream_server.domain.accept import Accepted
+from midstream_server.domain.errors import Refused
+from midstream_server.domain.limits import Limits, Periods
+from midstream_server.domain.record import Draft, StoredRecord
+from midstream_server.domain.run import Run, State, TimerKind
+from midstream_server.store.commit_report import CommitReport
+from midstream_server.store.interface import Fired, HandlerFailure, Hold, Look, NewRun, Page, Snapshot
+from midstream_server.store.managed import NO_SEATS, Seats
+from midstream_server.store.postgres import due, hold, purge, read, runs, timers
+from midstream_server.store.postgres.append import AppendCall
+from midstream_server.store.postgres.cancel import request_cancel
+from midstream_server.store.postgres.connections import Connection, check, connect, discard
+from midstream_server.store.postgres.group_commit import GroupCommit
+from midstream_server.store.postgres.managed import lease, wake
+from midstream_server.store.postgres.managed.store import PostgresManagedStore
+from midstream_server.store.postgres.migrate import migrate
+from midstream_server.store.postgres.reader import Reader
+from midstream_server.store.postgres.transaction import Transaction
+
+T = TypeVar("T")
+
+
+class PostgresStore:
+    """Implements `Store`; see there. Made by `open`."""
+
+    def __init__(self, group: GroupCommit, reader: Reader, *, limits: Limits, periods: Periods, seats: Seats) -> None:
+        self._group = group
+        self._read = reader
+        self._limits = limits
+        self._periods = periods
+        self._seats = seats
+        self.managed = PostgresManagedStore(group, reader, periods=periods, seats=seats)
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        *,
+        limits: Limits,
+        periods: Periods,
+        on_commit: Callable[[CommitReport], None],
+        seats: Seats = NO_SEATS,
+    ) -> Self:
+        """Connects to the primary among the URL's servers, and migrates the database. Raises DatabaseUnusable."""
+        connection = await check(url)
+        try:
+            await migrate(connection)
+            reader = Reader(url)
+            await reader.open()
+        except BaseException:
+            await discard(connection)
+            raise
+        group = GroupCommit(connection, lambda: connect(url), on_commit)
+        return cls(group, reader, limits=limits, periods=periods, seats=seats)
+
+    async def close(self) -> None:
+        await self._group.close()
+        await self._read.close()
+
+    async def create_run(self, new: NewRun, *, now_us: int) -> tuple[Run, bool]:
+        async def operation(tx: Transaction) -> tuple[Run, bool]:
+            return await runs.create(
+                tx, new, limits=self._limits, periods=self._periods, seats=self._seats, now_us=now_us
+            )
+
+        try:
+            return await self._group.submit(
+                operation, names=[(new.namespace, new.run_id)], weight=1 + len(new.first_records)
+            )
+        except runs.FirstRecordRefused as refused:
+            raise refused.refusal from None
+
+    async def append(
+        self, namespace: str, run_id: str, stream_id: str, drafts: Sequence[Draft], *, now_us: int
+    ) -> list[Accepted | Refused]:
+        call = AppendCall(
+            namespace=namespace,
+            run_id=run_id,
+            stream_id=stream_id,
+            drafts=drafts,
+            limits=self._limits,
+            seats=self._seats,
+            now_us=now_us,
+        )
+        outcomes: list[Accepted | Refused] = await self._group.append(call)
+        return outcomes
+
+    async def hold(
+        self, namespace: str, run_id: str, stream_id: str, *, holder_epoch: int, after_seq: int | None
+    ) -> Hold:
+        return await self._group.submit(
+            lambda tx: hold.hold(
+                tx,
+                namespace,
+                run_id,
+                stream_id,
+                holder_epoch=holder_epoch,
+                after_seq=after_seq,
+                limits=self._limits,
+            ),
+            names=[(namespace, run_id)],
+        )
+
+    async def ack(
+        self,
+        namespace: str,
+        run_id: str,
+        stream_id: str,
+        *,
+        holder_epoch: int,
+        through_seq: int,
+        delivered_seq: int | None,
+        failures: Sequence[HandlerFailure],
+        now_us: int,
+    ) -> int:
+        return await self._group.submit(
+            lambda tx: hold.ack(
+                tx,
+                namespace,
+                run_id,
+                stream_id,
+                holder_epoch=holder_epoch,
+                through_seq=through_seq,
+                delivered_seq=delivered_seq,
+                failures=failures,
+                now_us=now_us,
+            ),
+            names=[(namespace, run_id)],
+        )
+
+    async def request_cancel(self, namespace: str, run_id: str, *, now_us: int) -> Run:
+        return await self._group.submit(
+            lambda tx: request_cancel(tx, namespace, run_id, periods=self._periods, seats=self._seats, now_us=now_us),
+            names=[(namespace, run_id)],
+        )
+
+    async def finish(self, namespace: str, run_id: str, state: State, outcome: bytes, *, now_us: int) -> Run:
+        return await self._group.submit(
+            lambda tx: runs.finish(tx, namespace, run_id, state, outcome, periods=self._periods, now_us=now_us),
+            names=[(namespace, run_id)],
+        )
+
+    async def fire_due(self, *, now_us: int, last_held_us: Callable[[int], int | None], limit: int) -> list[Fired]:
+        """In three transactions, so that each waits for locks of one sort only."""
+        fired = await self._alone(
+            lambda tx: due.fire_run_timers(
+                tx, now_us=now_us, last_held_us=last_held_us, periods=self._periods, seats=self._seats, limit=limit
+            )
+        )
+        woken = await self._alone(lambda tx: wake.fire_due_operations(tx, self._seats, now_us=now_us, limit=limit))
+        lost = await self._alone(lambda tx: lease.end_due_leases(tx, self._seats, now_us=now_us))
+        fired += [Fired(run_no, run_id, TimerKind.OPERATION, None) for run_no, run_id in woken]
+        fired += [Fired(run_no, run_id, TimerKind.LEASE, None) for run_no, run_id in lost]
+        return fired
+
+    async def purge(self, *, now_us: int, limit: int) -> bool:
+        return await self._alone(lambda tx: purge.purge(tx, now_us=now_us, limit=limit))
+
+    async def next_due_us(self) -> int | None:
+        return await self._read(due.next_due_us)
+
+    async def postpone_unheld(self, *, due_us: int) -> None:
+        await self._alone(lambda tx: timers.postpone(tx, TimerKind.UNHELD, due_us=due_us))
+
+    async def look(
+        self, run_no: int, stream_id: str, *, after_seq: int, max_records: int, max_bytes: int
+    ) -> Look | None:
+        return await self._read(
+            lambda connection: read.look(
+                connection, run_no, stream_id, after_seq=after_seq, max_records=max_records, max_bytes=max_bytes
+            )
+        )
+
+    async def newest(self, namespace: str, run_id: str, stream_id: str) -> tuple[StoredRecord | None, int, int]:
+        return await self._read(lambda connection: read.newest(connection, namespace, run_id, stream_id))
+
+    async def resolve(self, namespace: str, run_id: str) -> int:
+        return await self._read(lambda connection: read.resolve(connection, namespace, run_id))
+
+    async def read_log(
+        self, run_no: int, stream_id: str | None, *, after_offset: int, max_records: int, max_bytes: int
+    ) -> Page | None:
+        return await self._read(
+            lambda connection: read.read_log(
+                connection, run_no, stream_id, after_offset=after_offset, max_records=max_records, max_bytes=max_bytes
+            )
+        )
+
+    async def get_run(self, namespace: str, run_id: str) -> Run:
+        return await self._read(lambda connection: runs.read_run(connection, namespace, run_id))
+
+    async def list_runs(
+        self, namespace: str, *, task: str | None, states: Sequence[State], before_no: int | None, limit: int
+    ) -> list[Run]:
+        return await self._read(
+            lambda connection: runs.list_runs(
+                connection, namespace, task=task, states=states, before_no=before_no, limit=limit
+            )
+        )
+
+    async def snapshot(self) -> Snapshot:
+        return await self._read(_snapshot)
+
+    async def _alone(self, operation: Callable[[Transaction], Awaitable[T]]) -> T:
+        return await self._group.submit(operation, alone=True)
+
+
+async def _snapshot(connection: Connection) -> Snapshot:
+    by_state: dict[State, int] = {}
+    queued: dict[str, int] = {}
+    for state_no, task, count in await connection.fetch(
+        "SELECT state, task, count(*) FROM runs GROUP BY namespace, task, state"
+    ):
+        state = State(state_no)
+        by_state[state] = by_state.get(state, 0) + count
+        if state is State.QUEUED:
+            queued[task] = queued.get(task, 0) + count
+    timers_by_kind = {
+        TimerKind(kind): count
+        for kind, count in await connection.fetch("SELECT kind, count(*) FROM timers GROUP BY kind")
+    }
+    return Snapshot(by_state, queued, timers_by_kind)
