@@ -41,7 +41,6 @@ class _Stream:
     no: int
     cursor: int = 0
     cursor_bytes: int = 0
-    listening: bool = False
     seq: int = 0
     bytes_through: int = 0
     newest_key: str = ""
@@ -82,14 +81,14 @@ async def _append_and_wake(tx: Transaction, call: AppendCall) -> Outcomes | Refu
     accepted = not isinstance(outcomes, Refused) and any(
         isinstance(each, Accepted) and not each.deduplicated for each in outcomes
     )
-    if run.state is State.SUSPENDED and (woken or (accepted and await _listens(tx, run.no, call.stream_id))):
+    if run.state is State.SUSPENDED and (woken or (accepted and await _listens(tx, run, call.stream_id))):
         await make_runnable(tx, call.seats, run.no, now_us=call.now_us)
     return outcomes
 
 
-async def _listens(tx: Transaction, run_no: int, stream_id: str) -> bool:
-    listening: bool = await tx.fetchval("SELECT listening FROM streams WHERE run = $1 AND id = $2", run_no, stream_id)
-    return listening
+async def _listens(tx: Transaction, run: RunRow, stream_id: str) -> bool:
+    epoch: int = await tx.fetchval("SELECT listening_epoch FROM streams WHERE run = $1 AND id = $2", run.no, stream_id)
+    return epoch == run.epoch
 
 
 async def _append(tx: Transaction, calls: Sequence[AppendCall]) -> list[Outcomes | Refused]:
@@ -149,7 +148,7 @@ def _run_of(tx: Transaction, call: AppendCall) -> RunRow:
 
 async def _find_streams(tx: Transaction, names: set[StreamName]) -> dict[StreamName, _Stream]:
     rows = await tx.fetch(
-        "SELECT streams.run, streams.id, streams.no, cursor, cursor_bytes, listening, newest.seq, "
+        "SELECT streams.run, streams.id, streams.no, cursor, cursor_bytes, newest.seq, "
         "newest.bytes_through, (SELECT max(key) FROM entries WHERE entries.run = streams.run "
         "AND entries.stream = streams.no AND key IS NOT NULL) "
         "FROM unnest($1::bigint[], $2::text[]) AS asked (run, id) "
@@ -160,8 +159,8 @@ async def _find_streams(tx: Transaction, names: set[StreamName]) -> dict[StreamN
         [stream_id for _, stream_id in names],
     )
     return {
-        (run_no, stream_id): _Stream(no, cursor, cursor_bytes, listening, seq or 0, through or 0, newest_key or "")
-        for run_no, stream_id, no, cursor, cursor_bytes, listening, seq, through, newest_key in rows
+        (run_no, stream_id): _Stream(no, cursor, cursor_bytes, seq or 0, through or 0, newest_key or "")
+        for run_no, stream_id, no, cursor, cursor_bytes, seq, through, newest_key in rows
     }
 
 

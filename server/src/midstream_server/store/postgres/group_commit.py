@@ -173,6 +173,8 @@ class GroupCommit:
             {name for pending in group for name in pending.names}, {no for pending in group for no in pending.numbers}
         )
         results = await _run_all(tx, group)
+        for prepare in tx.before_commit:
+            await prepare()
         payloads = encode(tx.notice())
         if payloads:
             await tx.fetch("SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload", CHANNEL, payloads)

@@ -1,7 +1,7 @@
 """Creates, reads and ends runs."""
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 from midstream_server.domain import errors, facts
 from midstream_server.domain.errors import Refused
@@ -24,9 +24,7 @@ from midstream_server.store.postgres.connections import Connection
 from midstream_server.store.postgres.find import find_run
 from midstream_server.store.postgres.managed.claim import make_runnable
 from midstream_server.store.postgres.timers import set_timer
-from midstream_server.store.postgres.transaction import RUN_COLUMNS, RunRow, Transaction
-
-Source: TypeAlias = "Connection | Transaction"
+from midstream_server.store.postgres.transaction import RUN_COLUMNS, RunRow, Source, Transaction
 
 SHOWN_FAILURES = 20
 _NO_BOUND = 2**63 - 1

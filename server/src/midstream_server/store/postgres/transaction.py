@@ -1,7 +1,7 @@
 """What an operation may use while its transaction is under way: statements, locked runs, and the ends of their logs."""
 
-from collections.abc import Callable, Collection, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 from midstream_server.domain.run import Kind, State
 from midstream_server.store.interface import Change
@@ -40,8 +40,8 @@ _COLUMN_COUNT = len(RunRow._fields)
 class Transaction:
     """One transaction. `changes` is what watchers should look at after the commit.
 
-    `on_commit` is called then, in order, `on_rollback` where the transaction came to nothing, and `on_doubt` where
-    nobody knows, since the connection broke during the commit.
+    `before_commit` is called when all operations have been done, `on_commit` when they are on disk, `on_rollback` where
+    the transaction came to nothing, and `on_doubt` where nobody knows, since the connection broke during the commit.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -53,6 +53,7 @@ class Transaction:
         self.committing = False
         self.changes: set[Change] = set()
         self.vacated: list[int] = []
+        self.before_commit: list[Callable[[], Awaitable[None]]] = []
         self.on_commit: list[Callable[[], None]] = []
         self.on_rollback: list[Callable[[], None]] = []
         self.on_doubt: list[Callable[[], None]] = []
@@ -132,3 +133,7 @@ class Transaction:
         """What to tell the other replicas. A run that is queued, and locked here, may have been passed over there."""
         queued = {Queued(run.namespace, run.task) for run in self._runs.values() if run.state is State.QUEUED}
         return Notice(self.changes, queued, self.vacated)
+
+
+Source: TypeAlias = "Connection | Transaction"
+"""Where to read from: what is committed, or what a transaction has done so far too."""

@@ -9,29 +9,34 @@ from midstream_server.domain.run import EntryKind, State
 from midstream_server.store.interface import Change
 from midstream_server.store.managed import Claimed, Seat, Seats
 from midstream_server.store.postgres.append_fact import append_fact
+from midstream_server.store.postgres.managed.log import read_entries
 from midstream_server.store.postgres.transaction import RUN_COLUMNS, RunRow, Transaction
 
 _SEED_BYTES = 16
+_FIRST_ENTRIES = 100
+_FIRST_BYTES = 64 * 1024
+"""Read together with a claim, which spares a worker's session a look."""
 
 
 async def make_runnable(tx: Transaction, seats: Seats, run_no: int, *, now_us: int) -> None:
-    """Queues a run, or claims it at once where a worker of this replica has a seat.
+    """Claims a run at once where a worker of this replica has a seat; else queues it.
 
-    Where none has, the other replicas are told with the commit.
+    A run that is queued is told to the other replicas with the commit.
     """
+    run = tx.locked(run_no)
+    seat = await _take(tx, seats, run.namespace, run.task, run.refused_versions)
+    if seat is not None:
+        await _claim(tx, seats, seat, run, now_us=now_us)
+        return
     row = await tx.fetchrow(
-        "WITH fired AS (DELETE FROM operation_timers WHERE run = $1), "
-        "deaf AS (UPDATE streams SET listening = false WHERE run = $1 AND listening) "
+        "WITH disarmed AS (DELETE FROM operation_timers WHERE run = $1) "
         f"UPDATE runs SET state = $2, queued_us = $3, worker = NULL WHERE no = $1 RETURNING {RUN_COLUMNS}",
         run_no,
         int(State.QUEUED),
         now_us,
     )
-    run = tx.adopt(row)
+    tx.adopt(row)
     tx.changes.add(Change(run_no, None))
-    seat = await _take(tx, seats, run.namespace, run.task, run.refused_versions)
-    if seat is not None:
-        await _claim(tx, seats, seat, run, now_us=now_us)
 
 
 async def claim_queued(
@@ -87,7 +92,8 @@ async def _claim(tx: Transaction, seats: Seats, seat: Seat, run: RunRow, *, now_
             tx, run.no, EntryKind.STARTED, body=facts.started(secrets.token_bytes(_SEED_BYTES)), now_us=now_us
         )
     row: Any = await tx.fetchrow(
-        "WITH claimed AS (UPDATE runs SET state = $2, queued_us = NULL, started_us = $3, worker = $4, "
+        "WITH disarmed AS (DELETE FROM operation_timers WHERE run = $1), "
+        "claimed AS (UPDATE runs SET state = $2, queued_us = NULL, started_us = $3, worker = $4, "
         "epoch = epoch + 1 WHERE no = $1 RETURNING *), "
         "assigned AS (INSERT INTO assignments (run, epoch, worker_id, code_version, assigned_us) "
         "SELECT claimed.no, claimed.epoch, workers.id, $5, $6 FROM claimed, workers WHERE workers.no = $4) "
@@ -100,10 +106,17 @@ async def _claim(tx: Transaction, seats: Seats, seat: Seat, run: RunRow, *, now_
         now_us,
     )
     run = tx.adopt(row)
-    last_offset, _ = await tx.last_entry(run.no)
-    claimed = Claimed(run.no, run.id, run.task, run.epoch, run.generation, last_offset, row["checkpoint"])
-    tx.on_commit.append(lambda: seats.fill(seat, claimed))
+    claimed = Claimed(run.no, run.id, run.task, run.epoch, run.generation, 0, row["checkpoint"])
+    tx.before_commit.append(lambda: _fill(tx, seats, seat, claimed))
     tx.changes.add(Change(run.no, None))
+
+
+async def _fill(tx: Transaction, seats: Seats, seat: Seat, claimed: Claimed) -> None:
+    """With the log as it is when all operations of the transaction have been done."""
+    page = await read_entries(tx, claimed.run_no, after_offset=0, max_entries=_FIRST_ENTRIES, max_bytes=_FIRST_BYTES)
+    if page is not None and (page.state, page.epoch) == (State.RUNNING, claimed.epoch):
+        claimed = claimed._replace(generation=page.generation, last_offset=page.last_offset, entries=page.entries)
+    tx.on_commit.append(lambda: seats.fill(seat, claimed))
 
 
 def _later(call: Callable[[Seat], None], seat: Seat) -> Callable[[], None]:

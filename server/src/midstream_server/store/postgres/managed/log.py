@@ -1,14 +1,32 @@
 """Reads a run's log for the worker that has it."""
 
+from typing import Final
+
 from midstream_server.domain.managed import Ending
 from midstream_server.domain.run import EntryKind, State
 from midstream_server.store.managed import Assignment, LogPage, StoredEntry
 from midstream_server.store.postgres.connections import Connection
 from midstream_server.store.postgres.read import bounded
+from midstream_server.store.postgres.transaction import Source
+
+_COLUMNS: Final = "log_offset, kind, at_us, body, streams.id, seq"
+_ALL: Final = bounded(
+    _COLUMNS,
+    "entries LEFT JOIN streams ON streams.run = entries.run AND streams.no = entries.stream "
+    "WHERE entries.run = $3 AND log_offset > $4 AND log_offset <= $5",
+    order="log_offset",
+)
+_UNREAD: Final = bounded(
+    _COLUMNS,
+    "streams JOIN entries ON entries.run = streams.run AND entries.stream = streams.no AND seq > replay_cursor "
+    "WHERE streams.run = $3 AND log_offset > $4 AND log_offset < $5",
+    order="log_offset",
+)
+"""Records of earlier generations that the present one gets. By stream, since the log before it may be long."""
 
 
 async def read_entries(
-    connection: Connection,
+    connection: Source,
     run_no: int,
     *,
     after_offset: int,
@@ -24,25 +42,18 @@ async def read_entries(
     if run is None:
         return None
     task, state, epoch, generation, generation_offset, last_offset = run
+    begin = 0 if all_generations else generation_offset
     entries: list[StoredEntry] = []
-    if last_offset > after_offset:
+    if after_offset + 1 < begin:
+        rows = await connection.fetch(_UNREAD, max_entries, max_bytes, run_no, after_offset, begin)
+        entries += [StoredEntry(*row) for row in rows]
+    room = max_bytes - sum(len(entry.body) for entry in entries)
+    if after_offset < last_offset and len(entries) < max_entries and room > 0:
         rows = await connection.fetch(
-            bounded(
-                "log_offset, kind, at_us, body, streams.id, seq",
-                "entries LEFT JOIN streams ON streams.run = entries.run AND streams.no = entries.stream "
-                "WHERE entries.run = $3 AND log_offset > $4 AND log_offset <= $5 "
-                "AND (log_offset >= $6 OR kind = $7 AND seq > streams.replay_cursor)",
-                order="log_offset",
-            ),
-            max_entries,
-            max_bytes,
-            run_no,
-            after_offset,
-            last_offset,
-            0 if all_generations else generation_offset,
-            int(EntryKind.RECORD),
+            _ALL, max_entries - len(entries), room, run_no, max(after_offset, begin - 1), last_offset
         )
-        entries = [StoredEntry(*row)._replace(kind=EntryKind(row[1])) for row in rows]
+        entries += [StoredEntry(*row) for row in rows]
+    entries = [entry._replace(kind=EntryKind(entry.kind)) for entry in entries]
     return LogPage(entries, task, State(state), epoch, generation, last_offset)
 
 

@@ -39,7 +39,7 @@ async def suspend(
     )
     tx.adopt(row)
     for stream_id in listening:
-        await _listen(tx, run_no, stream_id)
+        await _listen(tx, run_no, stream_id, epoch)
     if timers:
         await tx.execute(
             "INSERT INTO operation_timers (run, operation, due_us) "
@@ -64,12 +64,13 @@ async def _unapplied(tx: Transaction, run_no: int, applied_offset: int) -> list[
     return [Unapplied(EntryKind(kind), stream_id) for kind, stream_id in rows]
 
 
-async def _listen(tx: Transaction, run_no: int, stream_id: str) -> None:
+async def _listen(tx: Transaction, run_no: int, stream_id: str, epoch: int) -> None:
     """A stream that a task waits for need not have had a record; the limit on streams is for senders."""
     await tx.execute(
-        "INSERT INTO streams (run, no, id, listening) "
-        "SELECT $1, coalesce(max(no), 0) + 1, $2, true FROM streams WHERE run = $1 "
-        "ON CONFLICT (run, id) DO UPDATE SET listening = true",
+        "INSERT INTO streams (run, no, id, listening_epoch) "
+        "SELECT $1, coalesce(max(no), 0) + 1, $2, $3 FROM streams WHERE run = $1 "
+        "ON CONFLICT (run, id) DO UPDATE SET listening_epoch = $3",
         run_no,
         stream_id,
+        epoch,
     )

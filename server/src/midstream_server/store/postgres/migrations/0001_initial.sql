@@ -80,7 +80,7 @@ CREATE TABLE streams (
   cursor bigint NOT NULL DEFAULT 0,
   cursor_bytes bigint NOT NULL DEFAULT 0,
   holder_epoch bigint NOT NULL DEFAULT 0,
-  listening boolean NOT NULL DEFAULT false,
+  listening_epoch bigint NOT NULL DEFAULT 0,
   replay_cursor bigint NOT NULL DEFAULT 0,
   PRIMARY KEY (run, no)
 ) WITH (fillfactor = 80);
