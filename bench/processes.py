@@ -62,7 +62,16 @@ def child(module: str, *args: str, ready_event: str) -> Iterator[Child]:
 def midstream_server(directory: Path) -> Iterator[Child]:
     """A server with its defaults on a new database in `directory`."""
     database = directory / "midstream.db"
-    args = ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--database", str(database)]
+    args = [
+        "--listen",
+        "127.0.0.1:0",
+        "--web-listen",
+        "",
+        "--metrics-listen",
+        "127.0.0.1:0",
+        "--database",
+        str(database),
+    ]
     with child("midstream_server", *args, ready_event="server_started") as server:
         yield server
 

@@ -25,7 +25,9 @@ def pytest_configure() -> None:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Free ports and a database of the test's own. Override it in a module or class for other settings."""
-    return Settings(database=tmp_path / "midstream.db", listen="127.0.0.1:0", metrics_listen="", drain_seconds=5)
+    return Settings(
+        database=tmp_path / "midstream.db", listen="127.0.0.1:0", metrics_listen="", web_listen="", drain_seconds=5
+    )
 
 
 @pytest.fixture

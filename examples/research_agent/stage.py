@@ -60,7 +60,7 @@ class Stage:
             *("-m", "midstream_server"),
             *("--database", str(self._database)),
             *("--listen", self._listen),
-            *("--metrics-listen", "127.0.0.1:0"),
+            *("--metrics-listen", "127.0.0.1:0", "--web-listen", ""),
             *("--log-format", "json"),
             environment=self._environment,
         )

@@ -124,7 +124,9 @@ async def test_leaving_a_tail_early_ends_its_call(client: Client) -> None:
 
 
 async def test_watch_and_tail_go_on_over_a_restart(tmp_path: Path) -> None:
-    settings = Settings(database=tmp_path / "midstream.db", listen="127.0.0.1:0", metrics_listen="", drain_seconds=1)
+    settings = Settings(
+        database=tmp_path / "midstream.db", listen="127.0.0.1:0", metrics_listen="", web_listen="", drain_seconds=1
+    )
     first = Server(settings)
     await first.start()
     async with midstream.connect(first.url) as client:
@@ -142,7 +144,9 @@ async def test_watch_and_tail_go_on_over_a_restart(tmp_path: Path) -> None:
 
 
 async def test_a_call_waits_for_a_server_that_comes_back(tmp_path: Path) -> None:
-    settings = Settings(database=tmp_path / "midstream.db", listen="127.0.0.1:0", metrics_listen="", drain_seconds=1)
+    settings = Settings(
+        database=tmp_path / "midstream.db", listen="127.0.0.1:0", metrics_listen="", web_listen="", drain_seconds=1
+    )
     first = Server(settings)
     await first.start()
     async with midstream.connect(first.url) as client:

@@ -44,7 +44,9 @@ async def stored(client: Client, run_id: str, stream: str) -> list[Record]:
 @contextlib.asynccontextmanager
 async def restartable(directory: Path) -> AsyncIterator[tuple[Server, Callable[[], Awaitable[Server]]]]:
     """A server and how to replace it by a new one on the same port and database."""
-    settings = Settings(database=directory / "midstream.db", listen="127.0.0.1:0", metrics_listen="", drain_seconds=1)
+    settings = Settings(
+        database=directory / "midstream.db", listen="127.0.0.1:0", metrics_listen="", web_listen="", drain_seconds=1
+    )
     async with contextlib.AsyncExitStack() as servers:
         first = await servers.enter_async_context(Server(settings))
         again = settings.model_copy(update={"listen": f"127.0.0.1:{first.port}"})

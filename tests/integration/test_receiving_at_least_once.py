@@ -147,7 +147,7 @@ class Restartable:
 
     def __init__(self, directory: Path) -> None:
         self._settings = Settings(
-            database=directory / "midstream.db", listen="127.0.0.1:0", metrics_listen="", drain_seconds=5
+            database=directory / "midstream.db", listen="127.0.0.1:0", metrics_listen="", web_listen="", drain_seconds=5
         )
         self._server = Server(self._settings, clock=ManualClock())
 

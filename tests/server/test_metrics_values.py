@@ -18,7 +18,9 @@ METHODS = "/midstream.v1.StreamService/"
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(database=tmp_path / "midstream.db", listen="127.0.0.1:0", metrics_listen="127.0.0.1:0")
+    return Settings(
+        database=tmp_path / "midstream.db", listen="127.0.0.1:0", metrics_listen="127.0.0.1:0", web_listen=""
+    )
 
 
 def sample(server: Server, name: str, **labels: str) -> float:

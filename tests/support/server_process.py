@@ -37,6 +37,7 @@ class ServerProcess:
     ) -> None:
         self.database = directory / "midstream.db"
         self.url = ""
+        self.web_url = ""
         self.metrics_url = ""
         self.log: list[dict[str, Any]] = []
         """Every event of every process so far, oldest first."""
@@ -45,6 +46,7 @@ class ServerProcess:
         self._env = dict(env or {})
         self._module = module
         self._listen = "127.0.0.1:0"
+        self._web_listen = "127.0.0.1:0"
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self._started = threading.Event()
@@ -57,10 +59,19 @@ class ServerProcess:
         """Returns when the server serves."""
         assert self._process is None, "it runs already"
         self._started.clear()
-        command = [sys.executable, "-m", self._module, "--listen", self._listen, "--metrics-listen", "127.0.0.1:0"]
+        command = [sys.executable, "-m", self._module, "--listen", self._listen, "--web-listen", self._web_listen]
         with self.stderr_path.open("ab") as stderr:
             self._process = subprocess.Popen(
-                [*command, "--database", str(self.database), "--log-format", "json", *self._args],
+                [
+                    *command,
+                    "--metrics-listen",
+                    "127.0.0.1:0",
+                    "--database",
+                    str(self.database),
+                    "--log-format",
+                    "json",
+                    *self._args,
+                ],
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **self._env},
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -72,6 +83,7 @@ class ServerProcess:
             code = self.kill9()
             raise StartFailed(f"exit code {code}\n{self.stderr_path.read_text()}")
         self._listen = self.url.removeprefix("grpc://")
+        self._web_listen = self.web_url.removeprefix("http://")
         return self
 
     def kill9(self) -> int:
@@ -138,7 +150,7 @@ class ServerProcess:
                 event = {"event": "not_json", "line": line}  # A half line of a killed process, or a stray print.
             self.log.append(event)
             if event["event"] == "server_started":
-                self.url, self.metrics_url = event["url"], event["metrics_url"]
+                self.url, self.web_url, self.metrics_url = event["url"], event["web_url"], event["metrics_url"]
                 self._started.set()
         self._started.set()  # The process has ended; `start` looks why.
 

@@ -40,7 +40,9 @@ async def _serve(settings: Settings) -> None:
     signalled = _first_signal()
     await server.start()
     _tame_garbage_collector()
-    log.server_started(url=server.url, metrics_url=server.metrics_url, database=str(settings.database))
+    log.server_started(
+        url=server.url, web_url=server.web_url, metrics_url=server.metrics_url, database=str(settings.database)
+    )
     name = await signalled
     log.server_draining(signal=name, drain_seconds=settings.drain_seconds)
     await server.stop()

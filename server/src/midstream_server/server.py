@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Final, Self
 
 import grpc
+from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
 from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
 
@@ -29,6 +30,10 @@ from midstream_server.transport.register import register
 from midstream_server.transport.run_service import RunServicer
 from midstream_server.transport.stream_service import StreamServicer
 from midstream_server.transport.worker_service import WorkerServicer
+from midstream_server.web.app import WebApp
+from midstream_server.web.listener import WebListener
+from midstream_server.web.methods import browser_methods
+from midstream_server.web.origins import Origins
 
 STREAM_SERVICE: Final = stream_service_pb2.DESCRIPTOR.services_by_name["StreamService"]
 RUN_SERVICE: Final = run_service_pb2.DESCRIPTOR.services_by_name["RunService"]
@@ -64,6 +69,9 @@ REST_GRACE_SECONDS: Final = 0.2
 """For what remains when our own calls have ended: last responses on their way, and watchers of the health service."""
 
 
+Servicers = list[tuple[ServiceDescriptor, object]]
+
+
 class StartError(Exception):
     """The server cannot start here; the message says why and what to do."""
 
@@ -78,6 +86,7 @@ class Server:
         self.drain = Drain()
         self._hub = Hub(self.clock)
         self.port = 0
+        self.web_port: int | None = None
         self.metrics_port: int | None = None
         self._guard = CallGuard(self.metrics, self.drain)
         self._health = health.aio.HealthServicer()
@@ -87,6 +96,12 @@ class Server:
     @property
     def url(self) -> str:
         return f"grpc://{_reachable(self.settings.listen, self.port)}"
+
+    @property
+    def web_url(self) -> str | None:
+        if self.web_port is None:
+            return None
+        return f"http://{_reachable(self.settings.web_listen, self.web_port)}"
 
     @property
     def metrics_url(self) -> str | None:
@@ -101,7 +116,9 @@ class Server:
             self.port = _bind(grpc_server, self.settings.listen)
             core = await self._start_core(started)
             self._start_metrics(started, snapshot=core.store.snapshot)
-            await self._add_services(grpc_server, core)
+            servicers = self._servicers(core)
+            await self._add_services(grpc_server, servicers)
+            await self._start_web(started, servicers)
             await grpc_server.start()
             started.push_async_callback(self._stop_calls, grpc_server)
             self._running = started.pop_all()
@@ -165,16 +182,35 @@ class Server:
             timers_changed=self._timekeeper.timers_changed,
         )
 
-    async def _add_services(self, grpc_server: grpc.aio.Server, core: Core) -> None:
+    def _servicers(self, core: Core) -> Servicers:
         limits = self.settings.limits
-        register(grpc_server, STREAM_SERVICE, StreamServicer(core, limits))
-        register(grpc_server, RUN_SERVICE, RunServicer(core, limits))
-        register(grpc_server, WORKER_SERVICE, WorkerServicer(core, limits, lease_us=self.settings.lease))
+        return [
+            (STREAM_SERVICE, StreamServicer(core, limits)),
+            (RUN_SERVICE, RunServicer(core, limits)),
+            (WORKER_SERVICE, WorkerServicer(core, limits, lease_us=self.settings.lease)),
+        ]
+
+    async def _add_services(self, grpc_server: grpc.aio.Server, servicers: Servicers) -> None:
+        for service, servicer in servicers:
+            register(grpc_server, service, servicer)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, grpc_server)
-        for service in SERVICES:
-            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        for name in SERVICES:
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         reflected = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(reflected, grpc_server)
+
+    async def _start_web(self, started: AsyncExitStack, servicers: Servicers) -> None:
+        if not self.settings.web_listen:
+            return
+        methods = browser_methods(self._guard, [each for each in servicers if each[0] is not WORKER_SERVICE])
+        listener = WebListener(WebApp(methods, Origins(self.settings.web_origin_list)))
+        host, port = split_address(self.settings.web_listen)
+        try:
+            self.web_port = listener.bind(host, port)
+        except OSError as error:
+            raise StartError(_busy("web_listen", self.settings.web_listen, error.strerror)) from None
+        started.push_async_callback(listener.stop)
+        await listener.start()
 
     def _start_metrics(self, started: AsyncExitStack, *, snapshot: TakeSnapshot | None) -> None:
         if not self.settings.metrics_listen:

@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from midstream import durations
 from midstream_server.domain.limits import Limits, Periods
+from midstream_server.web.origins import check_origin
 
 ENV_PREFIX = "MIDSTREAM_"
 
@@ -52,6 +53,19 @@ Address = Annotated[str, AfterValidator(_checked_address)]
 OptionalAddress = Annotated[str, AfterValidator(_checked_optional_address)]
 
 
+def _checked_origins(origins: str) -> str:
+    for origin in _listed(origins):
+        check_origin(origin)
+    return origins
+
+
+def _listed(text: str) -> list[str]:
+    return [each.strip() for each in text.split(",") if each.strip()]
+
+
+Origins = Annotated[str, AfterValidator(_checked_origins)]
+
+
 class Settings(BaseSettings):
     """The server's settings. A keyword wins over the environment, which wins over the default.
 
@@ -64,6 +78,14 @@ class Settings(BaseSettings):
 
     listen: Address = Field(
         default="127.0.0.1:7733", description="host:port of the gRPC listener; port 0 takes any free one"
+    )
+    web_listen: OptionalAddress = Field(
+        default="127.0.0.1:7780",
+        description="host:port of the listener for browsers; empty for none, port 0 takes any free one",
+    )
+    web_origins: Origins = Field(
+        default="",
+        description="origins whose pages may call, such as https://app.example.com, separated by commas; * for all",
     )
     database: Path = Field(
         default=Path("midstream.db"), description="path of the SQLite database, created where there is none"
@@ -101,6 +123,10 @@ class Settings(BaseSettings):
         default=64 * 1024 * 1024, gt=0, description="limit of unread payload bytes on one stream"
     )
     max_streams_per_run: int = Field(default=1_000, gt=0, description="limit of different streams in one run")
+
+    @property
+    def web_origin_list(self) -> list[str]:
+        return _listed(self.web_origins)
 
     @property
     def limits(self) -> Limits:

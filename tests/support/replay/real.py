@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import apsw
-import grpc
 
 from midstream.clock import ManualClock
 from midstream.v1.entry_pb2 import Checkpoint, Entry
@@ -19,7 +18,7 @@ from midstream.v1.stream_service_pb2 import SendOneRequest, SendOneResponse
 from midstream.v1.worker_service_pb2 import WorkRequest, WorkResponse
 from midstream_server.domain.run import EntryKind
 from midstream_server.operations.core import Core
-from midstream_server.server import Server
+from midstream_server.server import Server, Servicers
 from midstream_server.settings import Settings
 from midstream_server.store.managed import StoredEntry
 from midstream_server.transport.entries import entry as encode_entry
@@ -34,9 +33,9 @@ _ROUNDS_TO_SETTLE = 12
 class _ServerWithCore(Server):
     core: Core
 
-    async def _add_services(self, grpc_server: grpc.aio.Server, core: Core) -> None:
+    def _servicers(self, core: Core) -> Servicers:
         self.core = core
-        await super()._add_services(grpc_server, core)
+        return super()._servicers(core)
 
 
 class RealServers:
@@ -47,7 +46,12 @@ class RealServers:
         self.clock = ManualClock()
         self.loop = asyncio.new_event_loop()
         self._settings = Settings(
-            database=self.database, listen="127.0.0.1:0", metrics_listen="", drain_seconds=1, lease=10_000_000
+            database=self.database,
+            listen="127.0.0.1:0",
+            metrics_listen="",
+            web_listen="",
+            drain_seconds=1,
+            lease=10_000_000,
         )
 
     def __enter__(self) -> Self:

@@ -58,7 +58,9 @@ async def local_server() -> AsyncIterator[LocalServer]:
         ) from missing
     clock = ManualClock()
     with TemporaryDirectory(prefix="midstream-") as directory:
-        settings = Settings(listen="127.0.0.1:0", database=Path(directory) / "midstream.db", metrics_listen="")
+        settings = Settings(
+            listen="127.0.0.1:0", database=Path(directory) / "midstream.db", metrics_listen="", web_listen=""
+        )
         async with Server(settings, clock=clock) as server, connect(server.url) as client:
             client._connection.clock = clock
             yield LocalServer(server, client, clock)

@@ -32,9 +32,9 @@ def configure(*, format: Literal["auto", "json", "console"], level: str) -> None
 # The process
 
 
-def server_started(*, url: str, metrics_url: str | None, database: str) -> None:
+def server_started(*, url: str, web_url: str | None, metrics_url: str | None, database: str) -> None:
     """The server answers. Programs that start it wait for this line and read the ports from it."""
-    _log.info("server_started", url=url, metrics_url=metrics_url, database=database)
+    _log.info("server_started", url=url, web_url=web_url, metrics_url=metrics_url, database=database)
 
 
 def server_draining(*, signal: str, drain_seconds: float) -> None:
@@ -60,6 +60,11 @@ def call_refused(*, method: str, reason: str, message: str) -> None:
 def call_failed(*, method: str, reference: str, error: BaseException) -> None:
     """A fault of ours. The caller sees only the reference."""
     _log.error("call_failed", method=method, reference=reference, exc_info=error)
+
+
+def web_failed(*, path: str, error: BaseException) -> None:
+    """A fault of ours in the web edge, outside a servicer. The connection is closed."""
+    _log.error("web_failed", path=path, exc_info=error)
 
 
 def snapshot_failed(*, error: BaseException) -> None:

@@ -113,8 +113,6 @@ class GuardedMethod:
             ended = ending.code_of(error)
             if ended is not None:
                 code = ended
-                if code == "CANCELLED":
-                    raise asyncio.CancelledError from error
                 raise
             code = "INTERNAL"
             reference = secrets.token_hex(8)

@@ -1,5 +1,6 @@
 """Puts the guard around every gRPC call, of all four kinds."""
 
+import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
@@ -50,7 +51,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         early, late = (parse, _as_it_is) if handler.request_streaming else (None, parse)
 
         async def call(request: Any, context: Context) -> Any:
-            return await guarded.run(lambda: behaviour(late(request), context), _GrpcEnding(context))
+            try:
+                return await guarded.run(lambda: behaviour(late(request), context), _GrpcEnding(context))
+            except Exception as error:
+                if not isinstance(error, grpc.aio.AbortError) and context.cancelled():
+                    raise asyncio.CancelledError from error
+                raise
 
         make = {
             (False, False): grpc.unary_unary_rpc_method_handler,
