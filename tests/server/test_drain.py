@@ -14,8 +14,7 @@ import pytest
 from google.protobuf.empty_pb2 import Empty
 
 from midstream_server.domain.errors import server_draining
-from midstream_server.operations.core import Core
-from midstream_server.server import Server, StartError
+from midstream_server.server import Server, Servicers, StartError
 from midstream_server.settings import Settings
 from support.server_process import ServerProcess
 
@@ -27,8 +26,8 @@ class FollowServer(Server):
 
     deaf = False
 
-    async def _add_services(self, grpc_server: grpc.aio.Server, core: Core) -> None:
-        await super()._add_services(grpc_server, core)
+    async def _add_services(self, grpc_server: grpc.aio.Server, servicers: Servicers) -> None:
+        await super()._add_services(grpc_server, servicers)
         method: Any = grpc.unary_stream_rpc_method_handler(
             self._follow,
             Empty.FromString,
@@ -137,7 +136,7 @@ def test_a_restart_keeps_port_and_database(server_process: ServerProcess) -> Non
 
 def test_a_port_in_use_exits_with_1_without_a_traceback(server_process: ServerProcess, tmp_path: Path) -> None:
     taken = server_process.url.removeprefix("grpc://")
-    command = [sys.executable, "-m", "midstream_server", "--listen", taken, "--metrics-listen", ""]
+    command = [sys.executable, "-m", "midstream_server", "--listen", taken, "--metrics-listen", "", "--web-listen", ""]
     ended = subprocess.run(
         [*command, "--database", str(tmp_path / "other.db")], capture_output=True, text=True, timeout=30, check=False
     )
