@@ -1,4 +1,5 @@
-# Everything here works without root, and needs only Python 3.11 or newer. `make` lists the targets.
+# Everything here works without root, and needs only Python 3.11 or newer, and Node 20 or newer for what concerns TypeScript.
+# `make` lists the targets.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -13,6 +14,8 @@ PIP := -m pip --disable-pip-version-check --no-input -qq
 READY := .venv/.ready
 GENERATE_READY := .venv-generate/.ready
 OLDEST_READY := .venv-oldest/.ready
+# npm's own stamp would do, were it not for a `npm ci` that was interrupted.
+NODE_READY := client_ts/node_modules/.ready
 PACKAGES := client_py/pyproject.toml server/pyproject.toml server/hatch_build.py
 
 .PHONY: help
@@ -24,9 +27,14 @@ demo: $(READY) ## watch a research agent being steered while it works
 	@$(BIN)/python examples/research_agent/demo.py
 
 .PHONY: test
-test: check test-oldest $(READY) ## run every check and every test
+test: check test-oldest test-ts $(READY) ## run every check and every test
 	@echo "Running the tests"
 	@$(BIN)/python -m pytest
+
+.PHONY: test-ts
+test-ts: $(NODE_READY) $(READY) ## run the tests of the TypeScript client
+	@echo "Testing the TypeScript client"
+	@cd client_ts && npm run --silent build && MIDSTREAM_SERVER=$(CURDIR)/$(BIN)/midstream-server npm test --silent
 
 .PHONY: test-fast
 test-fast: $(READY) ## run the tests that take no more than a few seconds
@@ -42,7 +50,7 @@ test-oldest: $(OLDEST_READY) ## run a round trip on the oldest versions that the
 	@.venv-oldest/bin/python -m pytest -q tests/repo/test_supported_versions.py
 
 .PHONY: check
-check: check-style check-types check-proto check-generated check-locks ## run every check that is not a test
+check: check-style check-types check-ts check-proto check-generated check-locks ## run every check that is not a test
 
 .PHONY: check-style
 check-style: $(READY) ## check format and style (ruff)
@@ -55,6 +63,11 @@ check-types: $(READY) ## check types (mypy --strict)
 	@echo "Checking types"
 	@$(BIN)/mypy --no-error-summary
 
+.PHONY: check-ts
+check-ts: $(NODE_READY) ## check the TypeScript client's style and types (biome, tsc)
+	@echo "Checking the TypeScript client"
+	@cd client_ts && npm run --silent check
+
 .PHONY: check-proto
 check-proto: $(READY) ## check the contract: lint, format, and nothing broken since the last release (buf)
 	@echo "Checking the contract"
@@ -63,7 +76,7 @@ check-proto: $(READY) ## check the contract: lint, format, and nothing broken si
 	@BUF=$(BIN)/buf scripts/check-breaking
 
 .PHONY: check-generated
-check-generated: $(GENERATE_READY) ## check that the generated code is current
+check-generated: $(GENERATE_READY) $(NODE_READY) ## check that the generated code is current
 	@echo "Checking the generated code"
 	@.venv-generate/bin/python scripts/generate.py --check
 
@@ -73,14 +86,15 @@ check-locks: ## check that the lock files pin everything and name no host
 	@scripts/check-lock-files
 
 .PHONY: format
-format: $(READY) ## format the code and the contract
+format: $(READY) $(NODE_READY) ## format the code and the contract
 	@$(BIN)/ruff check --quiet --fix-only .
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/buf format --write
+	@cd client_ts && npm run --silent format
 
 .PHONY: generate
-generate: $(GENERATE_READY) ## generate the Python code from proto/
-	@echo "Generating client_py/src/midstream/v1"
+generate: $(GENERATE_READY) $(NODE_READY) ## generate the Python and TypeScript code from proto/
+	@echo "Generating client_py/src/midstream/v1 and client_ts/src/gen"
 	@.venv-generate/bin/python scripts/generate.py
 
 .PHONY: bench
@@ -99,7 +113,7 @@ setup: $(READY) ## make the development environment in .venv (the other targets 
 clean: ## remove the environments, caches and results
 	@echo "Removing environments, caches and results"
 	@rm -rf .venv .venv-generate .venv-oldest .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	@rm -rf bench/results dist client_py/dist server/dist
+	@rm -rf bench/results dist client_py/dist server/dist client_ts/dist client_ts/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): constraints.txt $(PACKAGES)
@@ -113,6 +127,12 @@ $(GENERATE_READY): scripts/generate-requirements.txt
 	@echo "Setting up .venv-generate, the code generator's own environment"
 	@python=$$(scripts/find-python $(PYTHON)) && "$$python" -m venv --clear .venv-generate
 	@.venv-generate/bin/python $(PIP) install --no-deps -r scripts/generate-requirements.txt
+	@touch $@
+
+$(NODE_READY): client_ts/package-lock.json
+	@echo "Setting up client_ts/node_modules"
+	@scripts/check-node
+	@cd client_ts && npm ci --silent
 	@touch $@
 
 # The oldest pydantic has no build for Python 3.13: an older Python is preferred here.

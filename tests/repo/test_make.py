@@ -44,13 +44,17 @@ def test_generated_code_is_current_and_a_stale_one_is_caught(tmp_path: Path) -> 
     result = run("make", "--no-print-directory", "check-generated")
     assert result.returncode == 0, result.stdout + result.stderr
 
-    tree = copy(tmp_path, "proto", "third_party", "client_py/src/midstream/v1", "scripts/generate.py")
+    committed = ("client_py/src/midstream/v1", "client_ts/src/gen")
+    tree = copy(tmp_path, "proto", "third_party", *committed, "scripts/generate.py")
+    (tree / "client_ts/node_modules").symlink_to(ROOT / "client_ts/node_modules")
     record = tree / "proto/midstream/v1/record.proto"
     record.write_text(record.read_text().replace("message Record {", "message Record {\n  string planted = 1000;", 1))
     (tree / "client_py/src/midstream/v1/gone_pb2.py").touch()
+    (tree / "client_ts/src/gen/midstream/v1/gone_pb.ts").touch()
     stale = run(ROOT / ".venv-generate/bin/python", "scripts/generate.py", "--check", cwd=tree)
     assert stale.returncode == 1
-    assert re.findall(r"v1/(\S+);", stale.stderr) == ["gone_pb2.py", "record_pb2.py", "record_pb2.pyi"]
+    python, typescript = ["gone_pb2.py", "record_pb2.py", "record_pb2.pyi"], ["gone_pb.ts", "record_pb.ts"]
+    assert re.findall(r"v1/(\S+);", stale.stderr) == python + typescript
 
 
 @pytest.mark.parametrize(
@@ -66,6 +70,18 @@ def test_a_lock_file_that_names_a_host_or_pins_nothing_is_caught(tmp_path: Path,
     caught = run(tree / "scripts/check-lock-files")
     assert caught.returncode == 1
     assert line in caught.stdout
+
+
+def test_an_npm_lock_that_names_a_host_is_caught(tmp_path: Path) -> None:
+    locks = ["constraints.txt", "scripts/generate-requirements.txt", "scripts/oldest-requirements.txt"]
+    tree = copy(tmp_path, "scripts/check-lock-files", "client_ts/package-lock.json", *locks)
+    assert run(tree / "scripts/check-lock-files").returncode == 0
+    lock = tree / "client_ts/package-lock.json"
+    planted = '"resolved": "https://packages.example/esbuild.tgz"'
+    lock.write_text(lock.read_text().replace('"dev": true', f'"dev": true, {planted}', 1))
+    caught = run(tree / "scripts/check-lock-files")
+    assert caught.returncode == 1
+    assert planted in caught.stdout
 
 
 def test_a_breaking_change_since_the_last_release_is_caught(tmp_path: Path) -> None:

@@ -1,0 +1,19 @@
+import type { Transport } from "@connectrpc/connect";
+import type { FollowSource } from "../follow/source.js";
+
+/** How a client reaches its server. */
+export interface Link {
+  readonly transport: Transport;
+  /** Whether requests can be streamed, too. */
+  readonly duplex: boolean;
+  readonly follow: FollowSource;
+  close(): void;
+}
+
+/** What differs between Node and browsers. */
+export interface Platform {
+  /** A link to the server at `url`, else at the usual place. Throws TypeError for a URL that cannot be used here. */
+  readonly link: (url: string | undefined) => Link;
+  /** Calls `woke` when the network or the page has come back. Returns what ends that. */
+  readonly onWake: (woke: () => void) => () => void;
+}

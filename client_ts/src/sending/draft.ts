@@ -1,0 +1,36 @@
+import { create } from "@bufbuild/protobuf";
+import { type NewRecord, NewRecordSchema } from "../gen/midstream/v1/record_pb.js";
+import { encodePayload } from "../payload.js";
+import { ulid } from "../random-key.js";
+
+/** A record on its way, and about how many bytes it takes there. */
+export interface Draft {
+  readonly record: NewRecord;
+  readonly sizeBytes: number;
+}
+
+/** What can be said about a record besides its value. */
+export interface RecordOptions {
+  /** Makes your own repetition safe: the same key with the same value is stored once. Unset: a random one. */
+  key?: string | undefined;
+  metadata?: Readonly<Record<string, string>> | undefined;
+}
+
+const OVERHEAD_BYTES = 40;
+
+/** Throws MidstreamError (PAYLOAD_INVALID) for a value that cannot be sent. */
+export function draft(value: unknown, options: RecordOptions = {}): Draft {
+  const payload = encodePayload(value);
+  const metadata = { ...options.metadata };
+  const record = create(NewRecordSchema, { payload, idempotencyKey: options.key ?? ulid(), metadata });
+  let sizeBytes = OVERHEAD_BYTES + record.idempotencyKey.length;
+  if (payload.content.case === "json") sizeBytes += utf8Bound(payload.content.value);
+  else if (payload.content.case === "raw") sizeBytes += payload.content.value.length;
+  for (const [name, text] of Object.entries(metadata)) sizeBytes += (name.length + text.length) * 3 + 8;
+  return { record, sizeBytes };
+}
+
+/** No more than so many bytes; exact counting would encode every text twice. */
+function utf8Bound(text: string): number {
+  return text.length * 3;
+}

@@ -1,0 +1,1 @@
+export { type FakeError, type FakeServer, fakeServer } from "./fake-server.js";
