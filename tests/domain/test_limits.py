@@ -17,9 +17,11 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "max_unread_records": 10_000,
         "max_unread_bytes": 64 * MIB,
         "max_streams_per_run": 1_000,
+        "max_output_bytes": 64 * MIB,
     }
     assert dataclasses.asdict(Periods()) == {
         "retention_us": 7 * DAY_US,
+        "output_retention_us": 7 * DAY_US,
         "unheld_expiry_us": DAY_US,
         "cancel_grace_us": 30_000_000,
     }

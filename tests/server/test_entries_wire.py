@@ -4,7 +4,7 @@ import pytest
 
 from midstream.v1 import worker_service_pb2 as pb
 from midstream.v1.entry_pb2 import Checkpoint, Entry
-from midstream.v1.record_pb2 import Payload, Record
+from midstream.v1.record_pb2 import DIRECTION_INPUT, Payload, Record
 from midstream.v1.run_pb2 import Run, RunSpec
 from midstream.v1.run_service_pb2 import ListEntriesResponse
 from midstream_server.domain import facts
@@ -59,7 +59,15 @@ def test_a_record() -> None:
     found = StoredEntry(5, EntryKind.RECORD, AT_US, wire.payload_field(payload) + wire.key_field("key"), "stream", 3)
     decoded = Entry.FromString(entry("run", found))
     assert decoded.offset == 5
-    expected = Record(run_id="run", stream_id="stream", seq=3, offset=5, payload=payload, idempotency_key="key")
+    expected = Record(
+        run_id="run",
+        stream_id="stream",
+        direction=DIRECTION_INPUT,
+        seq=3,
+        offset=5,
+        payload=payload,
+        idempotency_key="key",
+    )
     expected.accept_time.FromMicroseconds(AT_US)
     assert decoded.record == expected
 

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from midstream.clock import ManualClock
+from midstream_server.domain.record import Direction
 from midstream_server.operations.hub import Hub, Watch
 from midstream_server.store import Change
 
@@ -48,6 +49,27 @@ async def test_a_change_rings_who_watches_it(hub: Hub, change: Change, rings: st
     ):
         hub.ring([change])
         watches = {"a": a, "b": b, "whole": whole, "other": other}
+        assert " ".join([name for name, watch in watches.items() if await rung(watch)]) == rings
+
+
+@pytest.mark.parametrize(
+    ("change", "rings"),
+    [
+        (Change(1, "a"), "input inputs"),
+        (Change(1, "a", Direction.OUTPUT), "output outputs"),
+        (Change(1, "b", Direction.OUTPUT), "outputs"),
+        (Change(1, None), "input inputs output outputs"),
+    ],
+)
+async def test_a_stream_of_one_direction_rings_none_of_the_other(hub: Hub, change: Change, rings: str) -> None:
+    with (
+        hub.watching(1, "a") as of_input,
+        hub.watching(1) as of_inputs,
+        hub.watching(1, "a", Direction.OUTPUT) as of_output,
+        hub.watching(1, None, Direction.OUTPUT) as of_outputs,
+    ):
+        hub.ring([change])
+        watches = {"input": of_input, "inputs": of_inputs, "output": of_output, "outputs": of_outputs}
         assert " ".join([name for name, watch in watches.items() if await rung(watch)]) == rings
 
 

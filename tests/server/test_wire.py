@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midstream.v1.record_pb2 import Payload, Record, Sender, TypedMessage
+from midstream.v1.record_pb2 import DIRECTION_INPUT, DIRECTION_OUTPUT, Payload, Record, Sender, TypedMessage
 from midstream.v1.stream_service_pb2 import (
     Accepted as AcceptedMessage,
 )
@@ -20,7 +20,7 @@ from midstream.v1.stream_service_pb2 import (
     TailResponse,
 )
 from midstream_server.domain.accept import Accepted
-from midstream_server.domain.record import StoredRecord
+from midstream_server.domain.record import Direction, StoredRecord
 from midstream_server.transport import wire
 from midstream_server.transport.caller import SenderKind
 
@@ -49,6 +49,7 @@ def stored_records(draw: st.DrawFn) -> tuple[Record, StoredRecord]:
     expected = Record(
         run_id="run_1",
         stream_id=draw(st.sampled_from(["s", "user-message", "x" * 128])),
+        direction=DIRECTION_INPUT,
         seq=draw(POSITION),
         offset=draw(POSITION),
         payload=draw(PAYLOADS),
@@ -130,6 +131,17 @@ def test_records(batch: list[tuple[Record, StoredRecord]]) -> None:
     encoded = wire.records("run_1", stored)
     assert list(ListRecordsResponse.FromString(encoded).records) == messages
     assert list(ReceiveResponse.FromString(encoded).records) == messages
+
+
+@given(BATCHES)
+def test_records_out_of_a_run(batch: list[tuple[Record, StoredRecord]]) -> None:
+    messages, stored = parts(batch)
+    for message in messages:
+        message.direction = DIRECTION_OUTPUT
+    read = ListRecordsResponse.FromString(wire.records("run_1", stored, Direction.OUTPUT))
+    assert list(read.records) == messages
+    tailed = TailResponse.FromString(wire.tail_response("run_1", stored, 7, Direction.OUTPUT))
+    assert tailed == TailResponse(records=messages, as_of_offset=7)
 
 
 @given(BATCHES)

@@ -1,9 +1,10 @@
-"""Each call of `ManagedStore`, so that each of its statements runs."""
+"""Each call of `ManagedStore` and of `OutputStore`, so that each of their statements runs."""
 
 from midstream_server.domain.run import EntryKind
-from midstream_server.store.managed import Progress
-from store.engines import MUCH, NOW_US, append, draft
-from store.managed_runs import LEASE_US, Yard, applied, failure
+from midstream_server.store.managed import EndedAttempt, Progress
+from store.engines import MUCH, NOW_US, WholeStore, append, create, draft
+from store.managed_runs import LEASE_US, Desks, Yard, applied, failure
+from store.outputs import Outputs, written
 
 
 async def every_managed_call(yard: Yard) -> None:
@@ -44,3 +45,21 @@ async def every_managed_call(yard: Yard) -> None:
     await managed.extend_leases(lease_until_us=NOW_US + 2 * LEASE_US)
     await yard.fire(NOW_US + 2 * LEASE_US)
     assert dropped.run_no != held.run_no
+
+
+async def every_output_call(store: WholeStore, desks: Desks) -> None:
+    """Each call of `OutputStore`, on runs of its own."""
+    yard = Yard(store, desks)
+    outputs = Outputs(store)
+    await yard.opened("of-outputs", credit=1)
+    claim = await yard.running("outputs")
+    await outputs.append(claim, written("a"), written("a", operation=1, attempt=1), written("b", operation=2))
+    await outputs.append(claim, written("a", operation=1, attempt=1, place=1))
+    await outputs.append(claim, written("a", operation=1, attempt=2), written("a", operation=1, attempt=3))
+    await yard.append(claim, ended=EndedAttempt(1, 4, returned=True))
+    for stream_id in (None, "a"):
+        await outputs.page(claim.run_no, stream_id, after=2)
+    await create(store, "output")
+    for _ in range(2):
+        await outputs.attached(draft(key="k"), run_id="output")
+    await yard.finish(claim)

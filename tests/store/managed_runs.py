@@ -13,6 +13,7 @@ from midstream_server.store.managed import (
     Claimed,
     Done,
     Early,
+    EndedAttempt,
     Fenced,
     LogPage,
     Opened,
@@ -141,6 +142,7 @@ class Yard:
         body: bytes = b"body",
         due_us: int | None = None,
         progress: Progress | None = None,
+        ended: EndedAttempt | None = None,
         epoch: int | None = None,
         now_us: int = NOW_US,
     ) -> Appended | Fenced | Superseded | Early:
@@ -152,6 +154,7 @@ class Yard:
             body=body,
             due_us=due_us,
             progress=applied(claim) if progress is None else progress,
+            ended=ended,
             now_us=now_us,
         )
 

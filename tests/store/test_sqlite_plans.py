@@ -26,7 +26,7 @@ from store.engines import (
     page,
     purge_all,
 )
-from store.managed_calls import every_managed_call
+from store.managed_calls import every_managed_call, every_output_call
 from store.managed_runs import Desks, Yard
 
 Plans = dict[str, list[str]]
@@ -102,6 +102,7 @@ async def plans(tmp_path: Any) -> AsyncIterator[Plans]:
     recorder = Recorder()
     recorder.attach(store._writer)
     recorder.attach(store._reader)
+    await every_output_call(store, desks)
     await every_managed_call(Yard(store, desks))
     await every_call(store)
     yield recorder.explain()
@@ -135,7 +136,7 @@ async def test_no_statement_reads_a_whole_table(plans: Plans) -> None:
 POSTPONE = "UPDATE timers SET due_us = ?1 WHERE kind = ?2 AND due_us < ?1"
 HOT: dict[str, tuple[tuple[str, ...], str]] = {
     "append finds its keys": (
-        ("SELECT key, seq",),
+        ("SELECT key, seq", "FROM entries"),
         "entries USING INDEX entries_key (run=? AND stream=? AND key=?)",
     ),
     "append finds the last record": (
@@ -155,14 +156,17 @@ HOT: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "newest": (("SELECT cursor, seq, offset",), "entries USING INDEX entries_seq (run=? AND stream=?)"),
     "the log of all streams": (("SELECT streams.id, seq",), "entries USING PRIMARY KEY (run=? AND offset>?)"),
-    "the log of one stream": (("SELECT ?, seq",), "entries USING INDEX entries_seq (run=? AND stream=? AND seq>?)"),
+    "the log of one stream": (
+        ("SELECT ?, seq", "FROM entries"),
+        "entries USING INDEX entries_seq (run=? AND stream=? AND seq>?)",
+    ),
     "bisection": (
         ("SELECT offset FROM entries WHERE run = ? AND stream",),
         "entries USING COVERING INDEX entries_seq (run=? AND stream=? AND seq=?)",
     ),
     "due timers": (("SELECT timers.run",), "timers USING COVERING INDEX timers_due (due_us<?)"),
-    "due retention": (("SELECT run FROM timers",), "timers USING COVERING INDEX timers_due (due_us<?)"),
-    "a slice to purge": (("SELECT offset, length(body)",), "entries USING PRIMARY KEY (run=?)"),
+    "due retention": (("SELECT run, kind FROM timers",), "timers USING COVERING INDEX timers_due (due_us<?)"),
+    "a slice to purge": (("SELECT offset, length(body) FROM entries",), "entries USING PRIMARY KEY (run=?)"),
     "purge": (("DELETE FROM entries",), "entries USING PRIMARY KEY (run=? AND offset<?)"),
     "the queue": (("SELECT queued_us, no",), "runs USING INDEX runs_queue (namespace=? AND task=? AND queued_us>?)"),
     "the runs of a worker": (("SELECT no, id, epoch, task",), "runs USING INDEX runs_worker (worker=?)"),
@@ -183,6 +187,29 @@ HOT: dict[str, tuple[tuple[str, ...], str]] = {
     "timers of suspended runs": (
         ("SELECT DISTINCT run, runs.id",),
         "operation_timers USING COVERING INDEX operation_timers_due (due_us<?)",
+    ),
+    "the newest output": (("SELECT offset, at_us, bytes_through",), "outputs USING PRIMARY KEY (run=?)"),
+    "an output stream": (
+        ("SELECT no, last_seq FROM",),
+        "output_streams USING INDEX output_streams_id (run=? AND id=?)",
+    ),
+    "a writer": (
+        ("SELECT epoch, attempt, places",),
+        "output_writers USING PRIMARY KEY (run=? AND generation=? AND operation=?)",
+    ),
+    "the writer of a step that ended": (
+        ("SELECT id, runs.generation",),
+        "output_writers USING PRIMARY KEY (run=? AND generation=? AND operation=?)",
+    ),
+    "the outputs of all streams": (("SELECT output_streams.id",), "outputs USING PRIMARY KEY (run=? AND offset>?)"),
+    "the outputs of one stream": (
+        ("SELECT ?, seq, offset, at_us, body FROM outputs",),
+        "outputs USING INDEX outputs_seq (run=? AND stream=? AND seq>?)",
+    ),
+    "outputs to trim": (("DELETE FROM outputs",), "outputs USING PRIMARY KEY (run=? AND offset<?)"),
+    "an output's keys": (
+        ("SELECT key, seq", "FROM outputs"),
+        "outputs USING INDEX outputs_key (run=? AND stream=? AND key=?)",
     ),
     "failures to drop": (
         ("DELETE FROM handler_failures", "OFFSET"),

@@ -174,6 +174,7 @@ class Server:
         return Core(
             store=store,
             managed=store.managed,
+            outputs=store.outputs,
             dispatcher=dispatcher,
             hub=hub,
             clock=self.clock,

@@ -104,6 +104,10 @@ class Settings(BaseSettings):
     retention: DurationUs = Field(
         default=durations.parse("7d"), description="how long an ended run is kept with its records"
     )
+    output_retention: DurationUs = Field(
+        default=durations.parse("7d"),
+        description="how long output records are kept after their run's end; never longer than the run",
+    )
     unheld_expiry: DurationUs = Field(
         default=durations.parse("24h"), gt=0, description="an attached run that nobody holds expires after this"
     )
@@ -124,6 +128,10 @@ class Settings(BaseSettings):
     )
     max_streams_per_run: int = Field(default=1_000, gt=0, description="limit of different streams in one run")
 
+    max_output_bytes: int = Field(
+        default=64 * 1024 * 1024, gt=0, description="limit of one run's output records; the oldest are deleted"
+    )
+
     @property
     def web_origin_list(self) -> list[str]:
         return _listed(self.web_origins)
@@ -135,12 +143,16 @@ class Settings(BaseSettings):
             max_unread_records=self.max_unread_records,
             max_unread_bytes=self.max_unread_bytes,
             max_streams_per_run=self.max_streams_per_run,
+            max_output_bytes=self.max_output_bytes,
         )
 
     @property
     def periods(self) -> Periods:
         return Periods(
-            retention_us=self.retention, unheld_expiry_us=self.unheld_expiry, cancel_grace_us=self.cancel_grace
+            retention_us=self.retention,
+            output_retention_us=self.output_retention,
+            unheld_expiry_us=self.unheld_expiry,
+            cancel_grace_us=self.cancel_grace,
         )
 
 

@@ -90,6 +90,14 @@ def run_managed(run_id: str) -> Refused:
     )
 
 
+def output_of_managed(run_id: str) -> Refused:
+    return Refused(
+        Reason.RUN_MANAGED,
+        f"run {run_id!r} is managed: its task appends to its output streams, through its worker",
+        {"run_id": run_id},
+    )
+
+
 def key_reused(key: str, seq: int) -> Refused:
     return Refused(
         Reason.IDEMPOTENCY_KEY_REUSED,

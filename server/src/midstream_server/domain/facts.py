@@ -1,8 +1,12 @@
-"""Facts that the server itself appends to a log, encoded as entries without their place."""
+"""Facts that the server itself appends, encoded without their place: entries of a log, and marks among outputs."""
+
+from collections.abc import Iterable
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from midstream.v1.entry_pb2 import Entry
+from midstream.v1.record_pb2 import Record, Rewound, Sender
+from midstream_server.domain.output import Range
 from midstream_server.domain.run import State
 
 
@@ -22,3 +26,11 @@ def timer_fired(operation: int, due_us: int) -> bytes:
     seconds, us = divmod(due_us, 1_000_000)
     due = Timestamp(seconds=seconds, nanos=us * 1_000)
     return Entry(timer_fired=Entry.TimerFired(operation=operation, due_time=due)).SerializeToString()
+
+
+def rewound(run_id: str, ranges: Iterable[Range]) -> bytes:
+    """A Record."""
+    record = Record(rewound=Rewound(), sender=Sender(kind=Sender.KIND_RUN, subject=run_id))
+    for first_seq, last_seq in ranges:
+        record.rewound.ranges.add(first_seq=first_seq, last_seq=last_seq)
+    return record.SerializeToString()

@@ -18,6 +18,7 @@ class Limits:
     max_unread_records: int = 10_000
     max_unread_bytes: int = 64 * 1024 * 1024
     max_streams_per_run: int = 1_000
+    max_output_bytes: int = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,5 +26,6 @@ class Periods:
     """How long things last, in microseconds."""
 
     retention_us: int = 7 * 24 * 3600 * 1_000_000
+    output_retention_us: int = 7 * 24 * 3600 * 1_000_000
     unheld_expiry_us: int = 24 * 3600 * 1_000_000
     cancel_grace_us: int = 30 * 1_000_000

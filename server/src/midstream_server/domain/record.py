@@ -1,8 +1,16 @@
 """A record before and after it has its place in the log."""
 
+from enum import IntEnum
 from typing import NamedTuple
 
 from midstream_server.domain.errors import Refused
+
+
+class Direction(IntEnum):
+    """Which way a stream goes. The numbers are those of `midstream.v1.Direction`."""
+
+    INPUT = 1
+    OUTPUT = 2
 
 
 class Draft(NamedTuple):

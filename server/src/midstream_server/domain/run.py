@@ -55,6 +55,12 @@ class TimerKind(IntEnum):
     RETENTION = 4
     OPERATION = 5
     LEASE = 6
+    OUTPUT_RETENTION = 7
+
+    @property
+    def ends_retention(self) -> bool:
+        """True where something is to be deleted, in slices; see `Store.purge`."""
+        return self in (TimerKind.RETENTION, TimerKind.OUTPUT_RETENTION)
 
 
 class StreamStatus(NamedTuple):
@@ -68,6 +74,13 @@ class StreamStatus(NamedTuple):
     @property
     def unread(self) -> int:
         return self.last_seq - self.cursor
+
+
+class OutputStatus(NamedTuple):
+    """An output stream of a run."""
+
+    stream_id: str
+    last_seq: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +108,8 @@ class Run:
     streams: tuple[StreamStatus, ...]
     handler_failures: tuple[tuple[str, int, bytes], ...] = ()
     """The newest failures, oldest first: stream id, time, encoded failure."""
+    outputs: tuple[OutputStatus, ...] = ()
+    """Not in a list of runs."""
 
 
 def check_takes_records(run_id: str, state: State) -> Refused | None:
@@ -112,6 +127,6 @@ def check_consumable(run_id: str, kind: Kind, state: State) -> None:
 
 def state_when_due(timer: TimerKind, state: State) -> State | None:
     """The final state that a due timer puts a run into; None where it changes nothing."""
-    if state.final or timer is TimerKind.RETENTION:
+    if state.final or timer.ends_retention:
         return None
     return State.CANCELLED if timer is TimerKind.CANCEL_GRACE else State.EXPIRED

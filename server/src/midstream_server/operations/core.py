@@ -9,6 +9,7 @@ from midstream_server.operations.hub import Hub
 from midstream_server.operations.work.dispatcher import Dispatcher
 from midstream_server.store import Store
 from midstream_server.store.managed import ManagedStore
+from midstream_server.store.outputs import OutputStore
 from midstream_server.telemetry.metrics import Metrics
 
 
@@ -18,6 +19,7 @@ class Core:
 
     store: Store
     managed: ManagedStore
+    outputs: OutputStore
     dispatcher: Dispatcher
     hub: Hub
     clock: Clock

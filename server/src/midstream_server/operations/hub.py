@@ -6,14 +6,18 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from midstream.clock import Clock
+from midstream_server.domain.record import Direction
 from midstream_server.store import Change
 
 
 class Ringable(Protocol):
-    """What the hub rings. `stream_id`: only for changes of this stream, or of the run as a whole; None: for all."""
+    """What the hub rings: for changes of the run as a whole, and of one stream or of all (None) of a direction."""
 
     @property
     def stream_id(self) -> str | None: ...
+
+    @property
+    def direction(self) -> Direction: ...
 
     @property
     def ring(self) -> Callable[[], None]: ...
@@ -22,15 +26,20 @@ class Ringable(Protocol):
 class Watch:
     """Rings when the run, or the one stream of it, has changed."""
 
-    __slots__ = ("_rung", "_stream_id")
+    __slots__ = ("_direction", "_rung", "_stream_id")
 
-    def __init__(self, stream_id: str | None) -> None:
+    def __init__(self, stream_id: str | None, direction: Direction = Direction.INPUT) -> None:
         self._stream_id = stream_id
+        self._direction = direction
         self._rung = asyncio.Event()
 
     @property
     def stream_id(self) -> str | None:
         return self._stream_id
+
+    @property
+    def direction(self) -> Direction:
+        return self._direction
 
     def ring(self) -> None:
         self._rung.set()
@@ -44,10 +53,11 @@ class Watch:
 class Bell:
     """Calls `ring` when the run, or the one stream of it, has changed."""
 
-    __slots__ = ("ring", "stream_id")
+    __slots__ = ("direction", "ring", "stream_id")
 
-    def __init__(self, stream_id: str | None, ring: Callable[[], None]) -> None:
+    def __init__(self, stream_id: str | None, ring: Callable[[], None], direction: Direction = Direction.INPUT) -> None:
         self.stream_id = stream_id
+        self.direction = direction
         self.ring = ring
 
 
@@ -62,9 +72,11 @@ class Hub:
         self._ended: set[int] = set()
 
     @contextmanager
-    def watching(self, run_no: int, stream_id: str | None = None) -> Iterator[Watch]:
-        """Watches a run, or with `stream_id` that stream and the run's state. Begin before you look."""
-        watch = Watch(stream_id)
+    def watching(
+        self, run_no: int, stream_id: str | None = None, direction: Direction = Direction.INPUT
+    ) -> Iterator[Watch]:
+        """Watches a run with its streams of a direction, or with one of them. Begin before you look."""
+        watch = Watch(stream_id, direction)
         self.add(run_no, watch)
         try:
             yield watch
@@ -82,9 +94,11 @@ class Hub:
             self._watches.pop(run_no, None)
 
     def ring(self, changes: Iterable[Change]) -> None:
-        for run_no, stream_id in changes:
+        for run_no, stream_id, direction in changes:
             for watch in tuple(self._watches.get(run_no, ())):
-                if stream_id is None or watch.stream_id is None or watch.stream_id == stream_id:
+                if stream_id is None or (
+                    watch.direction is direction and (watch.stream_id is None or watch.stream_id == stream_id)
+                ):
                     watch.ring()
 
     def ring_all(self) -> None:

@@ -1,8 +1,12 @@
 """ListRecords: a page of a run's records."""
 
+from collections.abc import Awaitable
+from typing import Protocol
+
 from midstream_server.domain import errors
 from midstream_server.domain.limits import BATCH_RECORDS, FRAME_BYTES
 from midstream_server.domain.names import check_name
+from midstream_server.domain.record import Direction
 from midstream_server.operations.core import Core
 from midstream_server.operations.page_token import read_token, write_token
 from midstream_server.store import Page
@@ -10,8 +14,28 @@ from midstream_server.store import Page
 DEFAULT_PAGE = 100
 
 
+class ReadPage(Protocol):
+    """`Store.read_log`, or `OutputStore.read_outputs`."""
+
+    def __call__(
+        self, run_no: int, stream_id: str | None, *, after_offset: int, max_records: int, max_bytes: int
+    ) -> Awaitable[Page | None]: ...
+
+
+def reader_of(core: Core, direction: Direction) -> ReadPage:
+    """What reads the records of all streams of a direction, or of one."""
+    return core.store.read_log if direction is Direction.INPUT else core.outputs.read_outputs
+
+
 async def list_records(
-    core: Core, namespace: str, run_id: str, stream_id: str, *, page_size: int, page_token: str
+    core: Core,
+    namespace: str,
+    run_id: str,
+    stream_id: str,
+    *,
+    page_size: int,
+    page_token: str,
+    direction: Direction = Direction.INPUT,
 ) -> tuple[Page, str]:
     """A page, and the token of the next one: empty on the last. Raises Refused."""
     check_name("run_id", run_id)
@@ -20,8 +44,9 @@ async def list_records(
     if not 0 <= page_size <= BATCH_RECORDS:
         raise errors.field_invalid("page_size", f"is {page_size}, must be 0 to {BATCH_RECORDS:,}")
     run_no = await core.store.resolve(namespace, run_id)
-    filters = f"{run_id}/{stream_id}"
-    page = await core.store.read_log(
+    filters = f"{run_id}/{stream_id}" + ("/output" if direction is Direction.OUTPUT else "")
+    read = reader_of(core, direction)
+    page = await read(
         run_no,
         stream_id or None,
         after_offset=read_token(page_token, filters) or 0,
@@ -30,10 +55,10 @@ async def list_records(
     )
     if page is None:
         raise errors.run_not_found(run_id)
-    more = bool(page.records) and await _more(core, run_no, stream_id, page.through_offset)
+    more = bool(page.records) and await _more(read, run_no, stream_id, page.through_offset)
     return page, write_token(page.through_offset, filters) if more else ""
 
 
-async def _more(core: Core, run_no: int, stream_id: str, after_offset: int) -> bool:
-    page = await core.store.read_log(run_no, stream_id or None, after_offset=after_offset, max_records=1, max_bytes=1)
+async def _more(read: ReadPage, run_no: int, stream_id: str, after_offset: int) -> bool:
+    page = await read(run_no, stream_id or None, after_offset=after_offset, max_records=1, max_bytes=1)
     return page is not None and bool(page.records)

@@ -7,16 +7,26 @@ from contextlib import contextmanager
 from midstream_server.domain import errors
 from midstream_server.domain.limits import BATCH_RECORDS, FRAME_BYTES
 from midstream_server.domain.names import check_name
+from midstream_server.domain.record import Direction
 from midstream_server.operations.core import Core
 from midstream_server.operations.hub import Bell
+from midstream_server.operations.list_records import reader_of
 from midstream_server.operations.reader import Then
 from midstream_server.operations.subscribe import check_position
 from midstream_server.store import Page
 
 
-async def tail(core: Core, namespace: str, run_id: str, stream_id: str, *, after_offset: int) -> AsyncIterator[Page]:
+async def tail(
+    core: Core,
+    namespace: str,
+    run_id: str,
+    stream_id: str,
+    *,
+    after_offset: int,
+    direction: Direction = Direction.INPUT,
+) -> AsyncIterator[Page]:
     """Yields records until the run has ended and all are delivered. Raises Refused."""
-    reader = await open_records(core, namespace, run_id, stream_id, after_offset=after_offset)
+    reader = await open_records(core, namespace, run_id, stream_id, after_offset=after_offset, direction=direction)
     rung = asyncio.Event()
     with reader.watching(rung.set):
         while True:
@@ -30,28 +40,40 @@ async def tail(core: Core, namespace: str, run_id: str, stream_id: str, *, after
                 await rung.wait()
 
 
-async def open_records(core: Core, namespace: str, run_id: str, stream_id: str, *, after_offset: int) -> "RecordReader":
+async def open_records(
+    core: Core,
+    namespace: str,
+    run_id: str,
+    stream_id: str,
+    *,
+    after_offset: int,
+    direction: Direction = Direction.INPUT,
+) -> "RecordReader":
     """Raises Refused."""
     check_name("run_id", run_id)
     if stream_id:
         check_name("stream_id", stream_id)
     check_position("after_offset", after_offset)
     run_no = await core.store.resolve(namespace, run_id)
-    return RecordReader(core, run_id, run_no, stream_id or None, after_offset)
+    return RecordReader(core, run_id, run_no, stream_id or None, direction, after_offset)
 
 
 class RecordReader:
     """Reads a run's records, a page at a look."""
 
-    def __init__(self, core: Core, run_id: str, run_no: int, stream_id: str | None, after_offset: int) -> None:
+    def __init__(
+        self, core: Core, run_id: str, run_no: int, stream_id: str | None, direction: Direction, after_offset: int
+    ) -> None:
         self.run_id = run_id
         self._core = core
         self._run_no = run_no
         self._stream_id = stream_id
+        self._direction = direction
+        self._read = reader_of(core, direction)
         self._after_offset = after_offset
 
     async def look(self) -> tuple[Page | None, Then]:
-        page = await self._core.store.read_log(
+        page = await self._read(
             self._run_no,
             self._stream_id,
             after_offset=self._after_offset,
@@ -71,7 +93,7 @@ class RecordReader:
 
     @contextmanager
     def watching(self, wake: Callable[[], None]) -> Iterator[None]:
-        bell = Bell(self._stream_id, wake)
+        bell = Bell(self._stream_id, wake, self._direction)
         self._core.hub.add(self._run_no, bell)
         try:
             yield

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from midstream_server.domain.accept import Accepted
 from midstream_server.domain.errors import Refused
-from midstream_server.domain.record import Draft, StoredRecord
+from midstream_server.domain.record import Direction, Draft, StoredRecord
 from midstream_server.domain.run import Kind, Run, State, TimerKind
 
 
@@ -21,6 +21,7 @@ class Change(NamedTuple):
 
     run_no: int
     stream_id: str | None
+    direction: Direction = Direction.INPUT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +76,7 @@ class Page(NamedTuple):
     through_offset: int
     last_offset: int
     run_state: State
+    direction: Direction = Direction.INPUT
 
 
 class Fired(NamedTuple):
@@ -162,7 +164,7 @@ class Store(Protocol):
         ...
 
     async def purge(self, *, now_us: int, limit: int) -> bool:
-        """Deletes at most `limit` entries of runs whose retention is over. True while there is more."""
+        """Deletes at most `limit` entries, or output records, whose retention is over. True while there is more."""
         ...
 
     async def next_due_us(self) -> int | None:

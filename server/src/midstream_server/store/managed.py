@@ -103,6 +103,14 @@ class Progress(NamedTuple):
     failures: Sequence[tuple[str, HandlerFailure]] = ()
 
 
+class EndedAttempt(NamedTuple):
+    """An attempt of a step that has ended. `returned`: it was the last one, and not in vain."""
+
+    operation: int
+    attempt: int
+    returned: bool
+
+
 class Appended(NamedTuple):
     """The entry is in the log, now or since before: the same key is appended once."""
 
@@ -210,9 +218,14 @@ class ManagedStore(Protocol):
         body: bytes,
         due_us: int | None,
         progress: Progress,
+        ended: EndedAttempt | None = None,
         now_us: int,
     ) -> Appended | Fenced | Superseded | Early:
-        """Appends what a worker asks for, once for each key. `due_us` is a timer's, which must not be early."""
+        """Appends what a worker asks for, once for each key. `due_us` is a timer's, which must not be early.
+
+        `ended`: what other attempts or epochs of this step have appended to output streams does not count any more, and
+        is marked so in the same transaction; see `OutputStore.append_outputs`.
+        """
         ...
 
     async def note_progress(

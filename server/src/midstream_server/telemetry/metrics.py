@@ -64,6 +64,7 @@ class Metrics:
             registry=registry,
         )
         self._delivered = Counter("midstream_delivered_records", "Records given to a reader.", registry=registry)
+        self._outputs = Counter("midstream_output_records", "Output records taken from runs.", registry=registry)
         self._deliver_latency = Histogram(
             "midstream_deliver_latency_seconds",
             "From the acceptance of a record until it was given to a reader; of a batch, its oldest one.",
@@ -105,6 +106,10 @@ class Metrics:
         """A batch was given to a reader, `oldest_seconds` after its oldest record was accepted."""
         self._delivered.inc(records)
         self._deliver_latency.observe(max(0.0, oldest_seconds))
+
+    def output_stored(self, records: int) -> None:
+        """Output records of a run are on disk."""
+        self._outputs.inc(records)
 
     def committed(self, operations: int, seconds: float) -> None:
         """The store committed a transaction of that many operations. Any thread may call this."""

@@ -10,6 +10,7 @@ from midstream.v1.handler_failure_pb2 import HandlerFailure as HandlerFailureMes
 from midstream_server.domain import errors
 from midstream_server.domain.errors import Refused
 from midstream_server.domain.limits import BATCH_RECORDS
+from midstream_server.domain.record import Direction
 from midstream_server.domain.run import Run, State
 from midstream_server.operations.start_run import Spec
 from midstream_server.store import HandlerFailure
@@ -30,6 +31,14 @@ def optional_us(message: Message, field: str, path: str) -> int | None:
         raise errors.field_invalid(path, f"is no duration: {duration.seconds} seconds and {duration.nanos} nanos")
     us: int = duration.seconds * 1_000_000 - (-duration.nanos // 1_000)
     return us
+
+
+def direction_of(number: int) -> Direction:
+    """UNSPECIFIED is INPUT. Raises Refused: FIELD_INVALID."""
+    try:
+        return Direction(number or Direction.INPUT)
+    except ValueError:
+        raise errors.field_invalid("direction", f"{number} is not a direction of streams") from None
 
 
 def timestamp(at_us: int) -> Timestamp:
@@ -158,6 +167,8 @@ def run(value: Run, *, brief: bool = False) -> run_pb2.Run:
     message.metadata.update(kept.metadata)
     if not brief:
         message.payload.CopyFrom(kept.payload)
+        for output in value.outputs:
+            message.outputs.add(stream_id=output.stream_id, last_seq=output.last_seq)
         _set_outcome(message, value.outcome)
         _add_failures(message, value)
     return message

@@ -5,9 +5,11 @@ from collections.abc import Iterable, Mapping
 from pydantic_core import from_json
 
 from midstream.v1.record_pb2 import NewRecord, Payload, TypedMessage
+from midstream.v1.worker_service_pb2 import WorkRequest
 from midstream_server.domain import errors
 from midstream_server.domain.errors import Refused
 from midstream_server.domain.limits import KEY_BYTES, METADATA_BYTES, METADATA_PAIRS, Limits
+from midstream_server.domain.output import OutputDraft
 from midstream_server.domain.record import Draft
 from midstream_server.transport import wire
 from midstream_server.transport.caller import Caller
@@ -28,6 +30,11 @@ class Drafter:
     def draft(self, stream_id: str, record: NewRecord, caller: Caller) -> Draft:
         return self._draft(stream_id, record, wire.sender_field(caller.kind, caller.subject))
 
+    def output(self, record: WorkRequest.OutputRecord, sender: bytes) -> OutputDraft:
+        """What a worker's run appends. `sender` is a field of a Record."""
+        draft = self._encode(record.stream_id, record.payload, None, record.metadata, sender)
+        return OutputDraft(record.stream_id, draft, record.operation, record.attempt, record.place)
+
     def argument(self, payload: Payload, path: str) -> Draft:
         """A task's argument or result: a payload without a place on a stream."""
         size, flaw = self._inspect(payload, path)
@@ -35,13 +42,17 @@ class Drafter:
         return Draft(None, encoded, b"", size, flaw or _framing_flaw(len(encoded) - size, path))
 
     def _draft(self, stream_id: str, record: NewRecord, sender: bytes) -> Draft:
-        payload = record.payload
+        return self._encode(stream_id, record.payload, record.idempotency_key, record.metadata, sender)
+
+    def _encode(
+        self, stream_id: str, payload: Payload, key: str | None, metadata: Mapping[str, str], sender: bytes
+    ) -> Draft:
         size, flaw = self._inspect(payload, "payload")
         envelope = sender
-        if key := record.idempotency_key:
+        if key:
             envelope += wire.key_field(key)
             flaw = _key_flaw(key) or flaw
-        if metadata := record.metadata:
+        if metadata:
             envelope += wire.metadata_fields(metadata)
             flaw = _metadata_flaw(metadata) or flaw
         encoded = wire.payload_field(payload)

@@ -31,7 +31,12 @@ def _target(core: Core, index: int, target: pb.FollowRequest.Target) -> Target:
             case "records":
                 records = target.records
                 return await open_records(
-                    core, namespace, target.run_id, records.stream_id, after_offset=records.after_offset
+                    core,
+                    namespace,
+                    target.run_id,
+                    records.stream_id,
+                    after_offset=records.after_offset,
+                    direction=convert.direction_of(records.direction),
                 )
             case "state":
                 return await open_state(core, namespace, target.run_id)
@@ -45,7 +50,7 @@ def response(ref: int, run_id: str, news: Any) -> bytes:
     """A FollowResponse."""
     match news:
         case Page():
-            records = wire.tail_response(run_id, news.records, news.through_offset)
+            records = wire.tail_response(run_id, news.records, news.through_offset, news.direction)
             # A negative int64 is encoded as its two's complement of 64 bits.
             return _REF + wire.varint(ref & 0xFFFF_FFFF_FFFF_FFFF) + wire.delimited(_RECORDS, records)
         case Run():

@@ -11,11 +11,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 def register(server: grpc.aio.Server, service: ServiceDescriptor, servicer: object) -> None:
     """Serves every method of `service` by the method of `servicer` that has its name."""
-    handlers = {
-        method.name: _handler(method, getattr(servicer, method.name))
-        for method in service.methods
-        if hasattr(servicer, method.name)
-    }
+    handlers = {method.name: _handler(method, getattr(servicer, method.name)) for method in service.methods}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
 
 

@@ -11,6 +11,7 @@ from midstream_server.domain.errors import Refused
 from midstream_server.domain.limits import Limits
 from midstream_server.operations import Core
 from midstream_server.operations.ack import ack
+from midstream_server.operations.append_output import append_output
 from midstream_server.operations.follow import follow
 from midstream_server.operations.list_records import list_records
 from midstream_server.operations.peek import peek
@@ -21,7 +22,7 @@ from midstream_server.operations.tail import tail
 from midstream_server.store import HandlerFailure, Page
 from midstream_server.transport import follow_frames, wire
 from midstream_server.transport.caller import current_caller
-from midstream_server.transport.convert import encode_failures, optional_us
+from midstream_server.transport.convert import direction_of, encode_failures, optional_us
 from midstream_server.transport.drafts import Drafter
 from midstream_server.transport.receipts import client_refs, encode_receipts
 from midstream_server.transport.send_stream import answer_batches
@@ -138,9 +139,10 @@ class StreamServicer:
             request.run_id,
             request.stream_id,
             after_offset=request.after_offset,
+            direction=direction_of(request.direction),
         )
         async for page in pages:
-            yield wire.tail_response(request.run_id, page.records, page.through_offset)
+            yield wire.tail_response(request.run_id, page.records, page.through_offset, page.direction)
             self._core.delivered([record.at_us for record in page.records])
 
     async def Follow(self, request: pb.FollowRequest, context: Context) -> AsyncIterator[bytes]:
@@ -151,6 +153,14 @@ class StreamServicer:
                 if isinstance(news, Page):
                     self._core.delivered([record.at_us for record in news.records])
 
+    async def AppendOutput(self, request: pb.AppendOutputRequest, context: Context) -> bytes:
+        caller = current_caller.get()
+        drafts = self._drafter.drafts(request.stream_id, request.records, caller)
+        outcomes = await append_output(self._core, caller.namespace, request.run_id, request.stream_id, drafts)
+        if len(outcomes) == 1 and isinstance(outcomes[0], Refused):
+            raise outcomes[0]
+        return encode_receipts(client_refs(request.records), outcomes)
+
     async def ListRecords(self, request: pb.ListRecordsRequest, context: Context) -> bytes:
         page, next_page_token = await list_records(
             self._core,
@@ -159,9 +169,10 @@ class StreamServicer:
             request.stream_id,
             page_size=request.page_size,
             page_token=request.page_token,
+            direction=direction_of(request.direction),
         )
         rest = pb.ListRecordsResponse(next_page_token=next_page_token, as_of_offset=page.last_offset)
-        return wire.records(request.run_id, page.records) + rest.SerializeToString()
+        return wire.records(request.run_id, page.records, page.direction) + rest.SerializeToString()
 
 
 async def _apply_frames(requests: AsyncIterator[pb.SubscribeRequest], subscription: Subscription) -> None:

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from midstream.v1.record_pb2 import Payload, Record, Sender
 from midstream_server.domain.accept import Accepted
-from midstream_server.domain.record import StoredRecord
+from midstream_server.domain.record import Direction, StoredRecord
 
 _RECORD_SEQ = b"\x20"
 _RECORD_OFFSET = b"\x28"
@@ -62,8 +62,10 @@ def sender_field(kind: str, subject: str) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def _names(run_id: str, stream_id: str) -> bytes:
-    return Record(run_id=run_id, stream_id=stream_id).SerializeToString()
+def _names(run_id: str, stream_id: str, direction: Direction) -> bytes:
+    """What tells one stream from all others."""
+    number = direction.value
+    return Record(run_id=run_id, stream_id=stream_id, direction=number).SerializeToString()  # type: ignore[arg-type]
 
 
 def time(at_us: int) -> bytes:
@@ -88,17 +90,17 @@ def _accepted_time_field(at_us: int) -> bytes:
 
 
 def record(run_id: str, stored: StoredRecord) -> bytes:
-    """A Record."""
+    """A Record of an input stream."""
     stream_id, seq, offset, at_us, body = stored
     place = _RECORD_SEQ + varint(seq) + _RECORD_OFFSET + varint(offset) + _accept_time_field(at_us)
-    return _names(run_id, stream_id) + body + place
+    return _names(run_id, stream_id, Direction.INPUT) + body + place
 
 
-def records(run_id: str, stored: Iterable[StoredRecord]) -> bytes:
+def records(run_id: str, stored: Iterable[StoredRecord], direction: Direction = Direction.INPUT) -> bytes:
     """`repeated Record records = 1`, as in every response that carries records."""
     parts: list[bytes] = []
     for stream_id, seq, offset, at_us, body in stored:
-        names = _names(run_id, stream_id)
+        names = _names(run_id, stream_id, direction)
         place = _RECORD_SEQ + varint(seq) + _RECORD_OFFSET + varint(offset) + _accept_time_field(at_us)
         parts += (b"\x0a", varint(len(names) + len(body) + len(place)), names, body, place)
     return b"".join(parts)
@@ -109,9 +111,11 @@ def subscribe_records(run_id: str, stored: Sequence[StoredRecord]) -> bytes:
     return delimited(b"\x12", records(run_id, stored))
 
 
-def tail_response(run_id: str, stored: Sequence[StoredRecord], as_of_offset: int) -> bytes:
+def tail_response(
+    run_id: str, stored: Sequence[StoredRecord], as_of_offset: int, direction: Direction = Direction.INPUT
+) -> bytes:
     """A TailResponse."""
-    return records(run_id, stored) + b"\x10" + varint(as_of_offset)
+    return records(run_id, stored, direction) + b"\x10" + varint(as_of_offset)
 
 
 def accepted_receipt(client_ref: int, accepted: Accepted) -> bytes:

@@ -14,11 +14,14 @@ from midstream.v1.entry_pb2 import Checkpoint, Entry
 from midstream.v1.run_pb2 import Failure, Outcome
 from midstream_server.domain import errors
 from midstream_server.domain.errors import Refused
+from midstream_server.domain.limits import BATCH_RECORDS
 from midstream_server.domain.managed import MAX_DEATHS
+from midstream_server.domain.names import check_name
+from midstream_server.domain.output import OutputDraft
 from midstream_server.domain.run import EntryKind, State
 from midstream_server.operations.work.work import Work
-from midstream_server.store.managed import Progress
-from midstream_server.transport import convert
+from midstream_server.store.managed import EndedAttempt, Progress
+from midstream_server.transport import convert, wire
 from midstream_server.transport.drafts import Drafter
 
 _KINDS = {
@@ -47,6 +50,7 @@ class WorkFrames:
             "block": self._block,
             "release": self._release,
             "restart": self._restart,
+            "output": self._output,
         }
 
     async def apply(self, request: pb.WorkRequest, call: Work) -> None:
@@ -84,6 +88,7 @@ class WorkFrames:
             body=kept.SerializeToString(),
             due_us=_due_us("append.entry.timer_fired", detail.due_time) if kind is EntryKind.TIMER_FIRED else None,
             progress=_progress(frame.checkpoint),
+            ended=_ended(detail) if kind is EntryKind.STEP_ENDED else None,
         )
 
     def _make_storable(self, ended: Entry.StepEnded) -> None:
@@ -96,6 +101,15 @@ class WorkFrames:
                 ended.failure.CopyFrom(convert.cut_failure(ended.failure))
             case _:
                 raise errors.field_invalid("append.entry.step_ended", "is without a result: set value or failure")
+
+    async def _output(self, frame: pb.WorkRequest.Output, call: Work) -> None:
+        if len(frame.records) > BATCH_RECORDS:
+            raise errors.field_invalid(
+                "output.records", f"has {len(frame.records)} records, at most {BATCH_RECORDS:,} are allowed"
+            )
+        sender = wire.sender_field("RUN", frame.run_id)
+        drafts = [_checked(self._drafter.output(record, sender)) for record in frame.records]
+        await call.output(frame.run_id, frame.epoch, frame.number, drafts)
 
     async def _progress(self, frame: pb.WorkRequest.Progress, call: Work) -> None:
         await call.progress(frame.run_id, frame.epoch, _progress(frame.checkpoint))
@@ -144,6 +158,21 @@ class WorkFrames:
             restarted=Entry.Restarted(generation=generation, payload=frame.payload), checkpoint=_kept(frame.checkpoint)
         )
         await call.restart(frame.run_id, frame.epoch, entry.SerializeToString(), _progress(frame.checkpoint))
+
+
+def _ended(detail: Entry.StepEnded) -> EndedAttempt:
+    return EndedAttempt(detail.operation, detail.attempt, detail.HasField("value"))
+
+
+def _checked(output: OutputDraft) -> OutputDraft:
+    """With a wrong name as its flaw, since the others of its frame are to be stored. Raises Refused: FIELD_INVALID."""
+    if output.operation < 0 or output.attempt < 0 or output.place < 0:
+        raise errors.field_invalid("output.records", "has a negative operation, attempt or place")
+    try:
+        check_name("stream_id", output.stream_id)
+    except Refused as flaw:
+        return output._replace(draft=output.draft._replace(flaw=flaw))
+    return output
 
 
 def _progress(checkpoint: Checkpoint) -> Progress:

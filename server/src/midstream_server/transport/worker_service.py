@@ -16,6 +16,7 @@ from midstream_server.transport.caller import current_caller
 from midstream_server.transport.convert import timestamp
 from midstream_server.transport.drafts import Drafter
 from midstream_server.transport.entries import assigned_frame, work_entries
+from midstream_server.transport.status import to_status
 from midstream_server.transport.work_frames import WorkFrames
 
 Context = Any
@@ -120,5 +121,10 @@ def _encode(each: told.Told) -> pb.WorkResponse | bytes:
             return pb.WorkResponse(finished=pb.WorkResponse.Finished(run_id=run_id, epoch=epoch))
         case told.Fenced(run_id, epoch):
             return pb.WorkResponse(fenced=pb.WorkResponse.Fenced(run_id=run_id, epoch=epoch))
+        case told.OutputStored(run_id, epoch, number, refused):
+            stored = pb.WorkResponse.OutputStored(
+                run_id=run_id, epoch=epoch, number=number, errors=[to_status(each) for each in refused]
+            )
+            return pb.WorkResponse(output_stored=stored)
         case told.Drain():
             return pb.WorkResponse(drain=pb.WorkResponse.Drain())

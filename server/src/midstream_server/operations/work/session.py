@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
 from midstream_server.domain import errors
+from midstream_server.domain.errors import Refused
 from midstream_server.domain.limits import BATCH_RECORDS, FRAME_BYTES
+from midstream_server.domain.record import Direction
 from midstream_server.domain.run import State
 from midstream_server.operations.core import Core
 from midstream_server.store.managed import Claimed, LogPage, StoredEntry
@@ -61,17 +63,27 @@ class Fenced(NamedTuple):
     epoch: int
 
 
+class OutputStored(NamedTuple):
+    """A frame's output records are on disk, but for those that were refused."""
+
+    run_id: str
+    epoch: int
+    number: int
+    refused: Sequence[Refused]
+
+
 class Drain(NamedTuple):
     """The server is going."""
 
 
-Told = Assigned | Entries | Suspended | SuspendRefused | Early | Finished | Fenced | Drain
+Told = Assigned | Entries | Suspended | SuspendRefused | Early | Finished | Fenced | OutputStored | Drain
 
 
 class Followed:
     """A run that the worker executes. Rings its session when its log has grown."""
 
     stream_id = None
+    direction = Direction.INPUT
 
     def __init__(self, session: "Session", run_no: int, run_id: str, task: str, epoch: int, generation: int) -> None:
         self._session = session

@@ -1,22 +1,24 @@
 """Work: what a worker says about its runs, and what becomes of it."""
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from midstream_server.domain import errors
 from midstream_server.domain.names import check_name
+from midstream_server.domain.output import OutputDraft
 from midstream_server.domain.run import EntryKind, State
 from midstream_server.operations.core import Core
 from midstream_server.operations.work.session import (
     Early,
     Fenced,
     Finished,
+    OutputStored,
     Session,
     Suspended,
     SuspendRefused,
 )
 from midstream_server.store import managed
-from midstream_server.store.managed import Progress
+from midstream_server.store.managed import EndedAttempt, Progress
 
 MAX_CREDIT = 100_000
 _CLAIMS_AT_ONCE = 100
@@ -64,6 +66,7 @@ class Work:
         body: bytes,
         due_us: int | None,
         progress: Progress,
+        ended: EndedAttempt | None = None,
     ) -> None:
         """Appends an entry, once for each operation, kind and attempt of a generation."""
         followed = self._session.followed(run_id, epoch)
@@ -78,6 +81,7 @@ class Work:
             body=body,
             due_us=due_us,
             progress=progress,
+            ended=ended,
             now_us=self._core.clock.now_us(),
         )
         match result:
@@ -85,6 +89,21 @@ class Work:
                 self._session.let_go(Fenced(run_id, epoch))
             case managed.Early(now_us):
                 self._session.tell(Early(run_id, epoch, operation, now_us))
+
+    async def output(self, run_id: str, epoch: int, number: int, drafts: Sequence[OutputDraft]) -> None:
+        """Stores output records, each once."""
+        followed = self._session.followed(run_id, epoch)
+        if followed is None:
+            self._session.tell(Fenced(run_id, epoch))
+            return
+        result = await self._core.outputs.append_outputs(
+            followed.run_no, epoch, drafts, now_us=self._core.clock.now_us()
+        )
+        if isinstance(result, managed.Fenced):
+            self._session.let_go(Fenced(run_id, epoch))
+        else:
+            self._core.metrics.output_stored(len(drafts) - len(result.refused))
+            self._session.tell(OutputStored(run_id, epoch, number, result.refused))
 
     async def progress(self, run_id: str, epoch: int, progress: Progress) -> None:
         followed = self._session.followed(run_id, epoch)

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
+from midstream_server.domain.record import Direction
 from midstream_server.store.interface import Change
 
 CHANNEL = "midstream"
@@ -53,6 +54,8 @@ def decode(payload: str) -> Notice:
                 changes.append(Change(int(run_no), None))
             case ["s", run_no, stream_id]:
                 changes.append(Change(int(run_no), stream_id))
+            case ["o", run_no, stream_id]:
+                changes.append(Change(int(run_no), stream_id, Direction.OUTPUT))
             case ["q", namespace, task]:
                 queued.append(Queued(namespace, task))
             case ["w", worker_no]:
@@ -61,8 +64,9 @@ def decode(payload: str) -> Notice:
 
 
 def _lines(notice: Notice) -> Iterator[str]:
-    for run_no, stream_id in notice.changes:
-        yield f"r {run_no}" if stream_id is None else f"s {run_no} {stream_id}"
+    for run_no, stream_id, direction in notice.changes:
+        letter = "s" if direction is Direction.INPUT else "o"
+        yield f"r {run_no}" if stream_id is None else f"{letter} {run_no} {stream_id}"
     yield from (f"q {namespace} {task}" for namespace, task in _unique(notice.queued))
     yield from (f"w {worker_no}" for worker_no in notice.vacated)
 

@@ -10,6 +10,8 @@ import apsw
 from midstream_server.store.unusable import DatabaseUnusable
 
 SCHEMA_VERSION = 1
+_ADDED = ("outputs/schema.sql",)
+"""Tables that the first databases of this version do not have: made where they are missing."""
 _PAGE_BYTES = 8192
 
 
@@ -85,3 +87,6 @@ def _create_or_check_schema(connection: apsw.Connection, path: Path) -> None:
         raise DatabaseUnusable(
             f"{path} has schema version {version}, this server needs {SCHEMA_VERSION}; use the server that wrote it"
         )
+    with connection:
+        for added in _ADDED:
+            connection.execute(resources.files(__package__).joinpath(added).read_text("utf-8")).fetchall()

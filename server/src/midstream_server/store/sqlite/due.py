@@ -54,8 +54,8 @@ def _fire_run_timers(
 ) -> list[Fired]:
     due: list[Any] = tx.execute(
         "SELECT timers.run, timers.kind, runs.id, runs.kind, runs.state FROM timers JOIN runs ON runs.no = timers.run "
-        "WHERE due_us <= ? AND timers.kind != ? ORDER BY due_us LIMIT ?",
-        (now_us, int(TimerKind.RETENTION), limit),
+        "WHERE due_us <= ? AND timers.kind NOT IN (?, ?) ORDER BY due_us LIMIT ?",
+        (now_us, int(TimerKind.RETENTION), int(TimerKind.OUTPUT_RETENTION), limit),
     ).fetchall()
     fired: list[Fired] = []
     ended: set[int] = set()

@@ -33,7 +33,7 @@ def look(
             "ORDER BY seq LIMIT ?",
             (run_no, stream_no, after_seq, max_records),
         )
-        records = _bounded((StoredRecord(stream_id, *found) for found in rows), max_bytes)
+        records = bounded((StoredRecord(stream_id, *found) for found in rows), max_bytes)
     return Look(records, cursor, last_seq or 0, holder_epoch, State(state), last_offset)
 
 
@@ -75,7 +75,7 @@ def read_log(
         )
     else:
         rows = _of_stream(execute, run_no, stream_id, after_offset, max_records)
-    records = _bounded((StoredRecord(*found) for found in rows), max_bytes)
+    records = bounded((StoredRecord(*found) for found in rows), max_bytes)
     # The state was read first: whatever it says has ended, the records read after it are complete.
     through = records[-1].offset if records else max(after_offset, last_offset)
     return Page(records, through, last_offset, State(state))
@@ -101,7 +101,7 @@ def _of_stream(execute: Execute, run_no: int, stream_id: str, after_offset: int,
     )
 
 
-def _bounded(records: Iterable[StoredRecord], max_bytes: int) -> list[StoredRecord]:
+def bounded(records: Iterable[StoredRecord], max_bytes: int) -> list[StoredRecord]:
     """As many as fit, and at least one."""
     taken: list[StoredRecord] = []
     size = 0

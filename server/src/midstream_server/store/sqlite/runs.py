@@ -1,6 +1,7 @@
 """Creates, reads and ends runs."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import apsw
@@ -26,6 +27,8 @@ from midstream_server.store.sqlite.find import RunRow, find_run
 from midstream_server.store.sqlite.group_commit import Transaction
 from midstream_server.store.sqlite.managed.assignment import end_assignment
 from midstream_server.store.sqlite.managed.claim import make_runnable
+from midstream_server.store.sqlite.outputs import trim
+from midstream_server.store.sqlite.outputs.read import output_streams
 from midstream_server.store.sqlite.timers import clear_timer, set_timer
 
 Execute = Callable[..., apsw.Cursor]
@@ -127,7 +130,7 @@ def read_run(execute: Execute, namespace: str, run_id: str) -> Run:
         "ORDER BY at_us DESC, seq DESC LIMIT ?",
         (row[0], SHOWN_FAILURES),
     ).fetchall()
-    return _run(execute, row, tuple(reversed(failures)))
+    return replace(_run(execute, row, tuple(reversed(failures))), outputs=output_streams(execute, row[0]))
 
 
 def list_runs(
@@ -213,4 +216,5 @@ def end(tx: Transaction, run_no: int, state: State, outcome: bytes | None, *, pe
     for timer in (TimerKind.DEADLINE, TimerKind.CANCEL_GRACE, TimerKind.UNHELD):
         clear_timer(tx, run_no, timer)
     set_timer(tx, run_no, TimerKind.RETENTION, delete_us)
+    trim.run_ended(tx, run_no, periods, at_us=at_us)
     tx.changes.add(Change(run_no, None))

@@ -17,6 +17,7 @@ from midstream_server.store.sqlite.cancel import request_cancel
 from midstream_server.store.sqlite.database import Lock, open_reader, open_writer
 from midstream_server.store.sqlite.group_commit import GroupCommit
 from midstream_server.store.sqlite.managed.store import SqliteManagedStore
+from midstream_server.store.sqlite.outputs.store import SqliteOutputStore
 
 
 class SqliteStore:
@@ -47,7 +48,8 @@ class SqliteStore:
             raise
         self._read = self._reader.execute
         self._group = GroupCommit(self._writer, on_commit)
-        self.managed = SqliteManagedStore(self._group, self._read, periods=periods, seats=seats)
+        self.outputs = SqliteOutputStore(self._group, self._read, limits=limits)
+        self.managed = SqliteManagedStore(self._group, self._read, limits=limits, periods=periods, seats=seats)
 
     async def close(self) -> None:
         await self._group.close()

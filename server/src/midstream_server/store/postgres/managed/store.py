@@ -9,6 +9,7 @@ from midstream_server.store.managed import (
     Assignment,
     Done,
     Early,
+    EndedAttempt,
     Fenced,
     LogPage,
     Opened,
@@ -86,8 +87,10 @@ class PostgresManagedStore:
         body: bytes,
         due_us: int | None,
         progress: Progress,
+        ended: EndedAttempt | None = None,
         now_us: int,
     ) -> Appended | Fenced | Superseded | Early:
+        """`ended` has nothing to take back: this engine has no output streams."""
         return await self._group.submit(
             lambda tx: journal.append_entry(
                 tx, run_no, epoch, kind, key=key, body=body, due_us=due_us, progress=progress, now_us=now_us

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 
+from midstream_server.domain.limits import Limits
 from midstream_server.domain.managed import Tenure, fenced, superseded, timer_is_early
 from midstream_server.domain.run import EntryKind, State
 from midstream_server.store.interface import Change, HandlerFailure
-from midstream_server.store.managed import Appended, Early, Fenced, Progress, Superseded
+from midstream_server.store.managed import Appended, Early, EndedAttempt, Fenced, Progress, Superseded
 from midstream_server.store.sqlite.append_fact import WORKER_STREAM, append_fact
 from midstream_server.store.sqlite.find import find_stream, last_entry
 from midstream_server.store.sqlite.group_commit import Transaction
 from midstream_server.store.sqlite.hold import record_failures
+from midstream_server.store.sqlite.outputs.append import attempt_ended
 
 
 def shut_out(tx: Transaction, run_no: int, epoch: int) -> Fenced | None:
@@ -37,6 +39,8 @@ def append_entry(
     body: bytes,
     due_us: int | None,
     progress: Progress,
+    ended: EndedAttempt | None = None,
+    limits: Limits,
     now_us: int,
 ) -> Appended | Fenced | Superseded | Early:
     answer = out_of_date(tx, run_no, epoch, progress.applied_offset)
@@ -54,6 +58,8 @@ def append_entry(
     if before is not None:
         return Appended(before)
     append_fact(tx, run_no, kind, body=body, key=key, now_us=now_us)
+    if ended is not None:
+        attempt_ended(tx, run_no, epoch, ended, limits=limits, now_us=now_us)
     tx.changes.add(Change(run_no, None))
     return Appended(last_entry(tx, run_no)[0])
 

@@ -4,13 +4,14 @@ from collections.abc import Callable, Collection, Mapping
 
 import apsw
 
-from midstream_server.domain.limits import Periods
+from midstream_server.domain.limits import Limits, Periods
 from midstream_server.domain.run import EntryKind, State
 from midstream_server.store.managed import (
     Appended,
     Assignment,
     Done,
     Early,
+    EndedAttempt,
     Fenced,
     LogPage,
     Opened,
@@ -28,9 +29,18 @@ from midstream_server.store.sqlite.managed.suspend import suspend
 class SqliteManagedStore:
     """Implements `ManagedStore`; see there."""
 
-    def __init__(self, group: GroupCommit, read: Callable[..., apsw.Cursor], *, periods: Periods, seats: Seats) -> None:
+    def __init__(
+        self,
+        group: GroupCommit,
+        read: Callable[..., apsw.Cursor],
+        *,
+        limits: Limits,
+        periods: Periods,
+        seats: Seats,
+    ) -> None:
         self._group = group
         self._read = read
+        self._limits = limits
         self._periods = periods
         self._seats = seats
 
@@ -74,11 +84,22 @@ class SqliteManagedStore:
         body: bytes,
         due_us: int | None,
         progress: Progress,
+        ended: EndedAttempt | None = None,
         now_us: int,
     ) -> Appended | Fenced | Superseded | Early:
         return await self._group.submit(
             lambda tx: journal.append_entry(
-                tx, run_no, epoch, kind, key=key, body=body, due_us=due_us, progress=progress, now_us=now_us
+                tx,
+                run_no,
+                epoch,
+                kind,
+                key=key,
+                body=body,
+                due_us=due_us,
+                progress=progress,
+                ended=ended,
+                limits=self._limits,
+                now_us=now_us,
             )
         )
 
