@@ -19,7 +19,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """One server for all vectors, with the settings that they expect. They keep to runs of their own."""
     with ServerProcess(tmp_path_factory.mktemp("conformance"), env=load_server_env()) as server:
         yield server.url
-        assert not [event for event in server.log if event["level"] in ("warning", "error")]
+        assert server.faults() == []
         assert server.stderr_path.read_text() == ""
 
 

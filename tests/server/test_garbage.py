@@ -54,7 +54,7 @@ async def stubs(process: ServerProcess) -> AsyncIterator[Stubs]:
         yield stubs
     async with connected(process.url) as others:
         await serves(others)
-    assert [event for event in process.log if event["level"] not in ("debug", "info")] == []
+    assert process.faults() == []
     assert process.stderr_path.read_text() == ""
 
 

@@ -123,6 +123,11 @@ class ServerProcess:
     def events(self, name: str) -> list[dict[str, Any]]:
         return [event for event in self.log if event["event"] == name]
 
+    def faults(self) -> list[dict[str, Any]]:
+        """What it logged as a warning or worse. That it asks for no credentials is as every test wants it."""
+        unusual = [event for event in self.log if event["level"] not in ("debug", "info")]
+        return [event for event in unusual if event["event"] != "server_is_open"]
+
     def __enter__(self) -> Self:
         return self if self._process is not None else self.start()
 

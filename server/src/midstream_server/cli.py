@@ -13,6 +13,7 @@ from typing import NoReturn
 # gRPC's core prints its own lines, not JSON, to stderr; what matters of them is in our errors. Read once, at import.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
+from midstream_server import keys_command
 from midstream_server.server import Server, StartError
 from midstream_server.settings import SettingError, Settings, env_name, flag_name, load, shown_default
 from midstream_server.telemetry import log
@@ -23,7 +24,10 @@ EXIT_USAGE = 2
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Exits with 0 after a signal, 1 where the server could not start, 2 for a wrong flag or setting."""
-    flags = {name: value for name, value in vars(_parser().parse_args(arguments)).items() if value is not None}
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["keys"]:
+        sys.exit(keys_command.main(given[1:]))
+    flags = {name: value for name, value in vars(_parser().parse_args(given)).items() if value is not None}
     try:
         settings = load(flags)
     except SettingError as error:
@@ -85,17 +89,17 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="midstream-server",
         description="Serves Midstream over gRPC from one SQLite database, until SIGTERM or SIGINT.",
-        epilog="A flag wins over its environment variable. Durations are written as 7d, 24h, 90s or 500ms.",
+        epilog="`midstream-server keys --help` tells of API keys. "
+        "A flag wins over its environment variable. Durations are written as 7d, 24h, 90s or 500ms.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=_version())
     for name, field in Settings.model_fields.items():
-        parser.add_argument(
-            flag_name(name),
-            dest=name,
-            metavar="VALUE",
-            help=f"{field.description} [{env_name(name)}, default: {shown_default(name)}]",
-        )
+        text = f"{field.description} [{env_name(name)}, default: {shown_default(name)}]"
+        if field.annotation is bool:
+            parser.add_argument(flag_name(name), dest=name, action="store_const", const="true", help=text)
+        else:
+            parser.add_argument(flag_name(name), dest=name, metavar="VALUE", help=text)
     return parser
 
 

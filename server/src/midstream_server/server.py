@@ -11,15 +11,19 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[i
 from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
 
 from midstream.clock import Clock, ManualClock, SystemClock
-from midstream.v1 import run_service_pb2, stream_service_pb2, worker_service_pb2
+from midstream.v1 import run_service_pb2, stream_service_pb2, token_service_pb2, worker_service_pb2
+from midstream_server import listening
 from midstream_server.drain import Drain
+from midstream_server.listening import reachable
 from midstream_server.operations.core import Core
+from midstream_server.operations.gate import Gate
 from midstream_server.operations.hub import Hub
 from midstream_server.operations.pauses import Pauses
 from midstream_server.operations.timekeeper import Timekeeper
 from midstream_server.operations.work.dispatcher import Dispatcher
 from midstream_server.settings import Settings, split_address
 from midstream_server.store import CommitReport, DatabaseUnusable
+from midstream_server.store.credentials import CredentialStore
 from midstream_server.store.sqlite.store import SqliteStore
 from midstream_server.telemetry import log
 from midstream_server.telemetry.http import MetricsHttp, TakeSnapshot
@@ -29,6 +33,8 @@ from midstream_server.transport.interceptor import CallInterceptor
 from midstream_server.transport.register import register
 from midstream_server.transport.run_service import RunServicer
 from midstream_server.transport.stream_service import StreamServicer
+from midstream_server.transport.tls import TlsUnusable, grpc_credentials, ssl_context
+from midstream_server.transport.token_service import TokenServicer
 from midstream_server.transport.worker_service import WorkerServicer
 from midstream_server.web.app import WebApp
 from midstream_server.web.listener import WebListener
@@ -38,7 +44,8 @@ from midstream_server.web.origins import Origins
 STREAM_SERVICE: Final = stream_service_pb2.DESCRIPTOR.services_by_name["StreamService"]
 RUN_SERVICE: Final = run_service_pb2.DESCRIPTOR.services_by_name["RunService"]
 WORKER_SERVICE: Final = worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"]
-SERVICES: Final = (STREAM_SERVICE.full_name, RUN_SERVICE.full_name, WORKER_SERVICE.full_name)
+TOKEN_SERVICE: Final = token_service_pb2.DESCRIPTOR.services_by_name["TokenService"]
+SERVICES: Final = tuple(service.full_name for service in (STREAM_SERVICE, RUN_SERVICE, WORKER_SERVICE, TOKEN_SERVICE))
 
 MAX_REQUEST_BYTES: Final = 5 * 1024 * 1024
 """A batch is 1 MiB and a run's payload another; a larger one must get PAYLOAD_TOO_LARGE rather than a bare code."""
@@ -88,33 +95,35 @@ class Server:
         self.port = 0
         self.web_port: int | None = None
         self.metrics_port: int | None = None
-        self._guard = CallGuard(self.metrics, self.drain)
+        self.gate = Gate(self.clock, settings.token_limits)
+        self._guard = CallGuard(self.metrics, self.drain, self.gate.authenticate)
         self._health = health.aio.HealthServicer()
         self._running = AsyncExitStack()
         self._stopped: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
-        return f"grpc://{_reachable(self.settings.listen, self.port)}"
+        return f"{'grpc' if self.settings.tls is None else 'grpcs'}://{reachable(self.settings.listen, self.port)}"
 
     @property
     def web_url(self) -> str | None:
         if self.web_port is None:
             return None
-        return f"http://{_reachable(self.settings.web_listen, self.web_port)}"
+        scheme = "http" if self.settings.web_tls is None else "https"
+        return f"{scheme}://{reachable(self.settings.web_listen, self.web_port)}"
 
     @property
     def metrics_url(self) -> str | None:
         if self.metrics_port is None:
             return None
-        return f"http://{_reachable(self.settings.metrics_listen, self.metrics_port)}/metrics"
+        return f"http://{reachable(self.settings.metrics_listen, self.metrics_port)}/metrics"
 
     async def start(self) -> None:
         """Serves when it returns. Raises StartError, with nothing left open, where it cannot."""
         async with AsyncExitStack() as started:
             grpc_server = grpc.aio.server(interceptors=[CallInterceptor(self._guard)], options=OPTIONS)
-            self.port = _bind(grpc_server, self.settings.listen)
             core = await self._start_core(started)
+            self.port = _bind(grpc_server, self.settings)
             self._start_metrics(started, snapshot=core.store.snapshot)
             servicers = self._servicers(core)
             await self._add_services(grpc_server, servicers)
@@ -143,6 +152,7 @@ class Server:
         if not isinstance(self.clock, ManualClock):
             raise TypeError("only a server with a ManualClock can be advanced")
         self.clock.advance(duration_us)
+        await self.gate.look()
         await self._timekeeper.run_due()
 
     async def _start_core(self, started: AsyncExitStack) -> Core:
@@ -167,6 +177,7 @@ class Server:
         # Nobody could hold a run, or renew a lease, while the server was away.
         await store.managed.extend_leases(lease_until_us=self.clock.now_us() + self.settings.lease)
         await store.postpone_unheld(due_us=self.clock.now_us() + self.settings.unheld_expiry)
+        await self._open_gate(started, store.credentials)
         pauses = Pauses(tolerated_us=self.settings.lease // 2)
         self._timekeeper = Timekeeper(store, store.managed, hub, self.clock, pauses, lease_us=self.settings.lease)
         self._timekeeper.start()
@@ -177,11 +188,20 @@ class Server:
             outputs=store.outputs,
             dispatcher=dispatcher,
             hub=hub,
+            gate=self.gate,
             clock=self.clock,
             drain=self.drain,
             metrics=self.metrics,
             timers_changed=self._timekeeper.timers_changed,
         )
+
+    async def _open_gate(self, started: AsyncExitStack, credentials: CredentialStore) -> None:
+        await self.gate.open(credentials, may_be_open=listening.may_be_open(self.settings))
+        started.push_async_callback(self.gate.close)
+        if not self.gate.has_keys and self.gate.asks:
+            raise StartError(listening.refusal(self.settings))
+        if not self.gate.asks:
+            log.server_is_open(listen=self.settings.listen)
 
     def _servicers(self, core: Core) -> Servicers:
         limits = self.settings.limits
@@ -189,6 +209,7 @@ class Server:
             (STREAM_SERVICE, StreamServicer(core, limits)),
             (RUN_SERVICE, RunServicer(core, limits)),
             (WORKER_SERVICE, WorkerServicer(core, limits, lease_us=self.settings.lease)),
+            (TOKEN_SERVICE, TokenServicer(core)),
         ]
 
     async def _add_services(self, grpc_server: grpc.aio.Server, servicers: Servicers) -> None:
@@ -204,7 +225,11 @@ class Server:
         if not self.settings.web_listen:
             return
         methods = browser_methods(self._guard, [each for each in servicers if each[0] is not WORKER_SERVICE])
-        listener = WebListener(WebApp(methods, Origins(self.settings.web_origin_list)))
+        try:
+            tls = None if self.settings.web_tls is None else ssl_context(self.settings.web_tls)
+        except TlsUnusable as error:
+            raise StartError(str(error)) from None
+        listener = WebListener(WebApp(methods, Origins(self.settings.web_origin_list)), tls=tls)
         host, port = split_address(self.settings.web_listen)
         try:
             self.web_port = listener.bind(host, port)
@@ -240,21 +265,18 @@ class Server:
         await grpc_server.stop(REST_GRACE_SECONDS)
 
 
-def _bind(grpc_server: grpc.aio.Server, listen: str) -> int:
+def _bind(grpc_server: grpc.aio.Server, settings: Settings) -> int:
     try:
-        return grpc_server.add_insecure_port(listen)
+        if settings.tls is None:
+            return grpc_server.add_insecure_port(settings.listen)
+        return grpc_server.add_secure_port(settings.listen, grpc_credentials(settings.tls))
+    except TlsUnusable as error:
+        raise StartError(str(error)) from None
     except RuntimeError:
-        raise StartError(_busy("listen", listen, "address in use, not of this machine, or not permitted")) from None
+        problem = "address in use, not of this machine, or not permitted"
+        raise StartError(_busy("listen", settings.listen, problem)) from None
 
 
 def _busy(setting: str, address: str, problem: str | None) -> str:
     flag = setting.replace("_", "-")
     return f"cannot listen on {address} ({problem}); stop what listens there, or choose another address with --{flag}"
-
-
-def _reachable(listen: str, port: int) -> str:
-    """The address at which a client on this machine finds a listener."""
-    host, _ = split_address(listen)
-    if host in ("0.0.0.0", "::"):
-        host = "127.0.0.1"
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

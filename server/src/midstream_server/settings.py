@@ -3,13 +3,13 @@
 import ipaddress
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from midstream import durations
-from midstream_server.domain.limits import Limits, Periods
+from midstream_server.domain.limits import Limits, Periods, TokenLimits
 from midstream_server.web.origins import check_origin
 
 ENV_PREFIX = "MIDSTREAM_"
@@ -64,6 +64,23 @@ def _listed(text: str) -> list[str]:
 
 
 Origins = Annotated[str, AfterValidator(_checked_origins)]
+OptionalPath = Annotated[Path | None, BeforeValidator(lambda value: value or None)]
+
+
+class TlsFiles(NamedTuple):
+    """PEM files of a listener. With `client_ca`, clients must have a certificate from one of these authorities."""
+
+    cert: Path
+    key: Path
+    client_ca: Path | None
+
+
+def _tls_files(prefix: str, cert: Path | None, key: Path | None, client_ca: Path | None) -> TlsFiles | None:
+    if cert is not None and key is not None:
+        return TlsFiles(cert, key, client_ca)
+    if cert is None and key is None and client_ca is None:
+        return None
+    raise ValueError(f"{flag_name(prefix + '_cert')} and {flag_name(prefix + '_key')} are needed together")
 
 
 class Settings(BaseSettings):
@@ -87,6 +104,20 @@ class Settings(BaseSettings):
         default="",
         description="origins whose pages may call, such as https://app.example.com, separated by commas; * for all",
     )
+    insecure: bool = Field(
+        default=False,
+        description="true: listen on any address without API keys, open to whoever reaches it",
+    )
+    tls_cert: OptionalPath = Field(
+        default=None, description="PEM file of the gRPC listener's certificate chain; empty for plain text"
+    )
+    tls_key: OptionalPath = Field(default=None, description="PEM file of the certificate's private key")
+    tls_client_ca: OptionalPath = Field(
+        default=None, description="PEM file of the authorities whose certificates clients must have (mTLS)"
+    )
+    web_tls_cert: OptionalPath = Field(default=None, description="as tls-cert, for the web listener")
+    web_tls_key: OptionalPath = Field(default=None, description="as tls-key, for the web listener")
+    web_tls_client_ca: OptionalPath = Field(default=None, description="as tls-client-ca, for the web listener")
     database: Path = Field(
         default=Path("midstream.db"), description="path of the SQLite database, created where there is none"
     )
@@ -132,6 +163,37 @@ class Settings(BaseSettings):
         default=64 * 1024 * 1024, gt=0, description="limit of one run's output records; the oldest are deleted"
     )
 
+    token_records_per_second: float = Field(
+        default=50, gt=0, description="calls and records a second that one access token may make"
+    )
+    token_burst: int = Field(default=200, gt=0, description="how many of them may come at once")
+    max_subscriptions_per_token: int = Field(
+        default=32, gt=0, description="limit of streaming calls that are open with one access token"
+    )
+
+    @property
+    def token_limits(self) -> TokenLimits:
+        return TokenLimits(
+            records_per_second=self.token_records_per_second,
+            burst=self.token_burst,
+            max_subscriptions=self.max_subscriptions_per_token,
+        )
+
+    @property
+    def tls(self) -> TlsFiles | None:
+        """Of the gRPC listener."""
+        return _tls_files("tls", self.tls_cert, self.tls_key, self.tls_client_ca)
+
+    @property
+    def web_tls(self) -> TlsFiles | None:
+        """Of the web listener."""
+        return _tls_files("web_tls", self.web_tls_cert, self.web_tls_key, self.web_tls_client_ca)
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        _ = self.tls, self.web_tls
+        return self
+
     @property
     def web_origin_list(self) -> list[str]:
         return _listed(self.web_origins)
@@ -161,7 +223,9 @@ def shown_default(field: str) -> str:
     info = Settings.model_fields[field]
     if _duration_us in (each.func for each in info.metadata if isinstance(each, BeforeValidator)):
         return durations.format(info.default)
-    return str(info.default) or "empty"
+    if isinstance(info.default, bool):
+        return str(info.default).lower()
+    return "empty" if info.default in ("", None) else str(info.default)
 
 
 def env_name(field: str) -> str:
@@ -181,7 +245,10 @@ def load(flags: dict[str, str]) -> Settings:
 
 
 def _explain(problem: Any, flags: dict[str, str]) -> str:
+    message = problem["msg"].removeprefix("Value error, ")
+    if not problem["loc"]:
+        return str(message)
     field = str(problem["loc"][0])
     name = flag_name(field) if field in flags else env_name(field)
     written = flags.get(field, os.environ.get(env_name(field), problem["input"]))
-    return f"{name}={written!r}: {problem['msg'].removeprefix('Value error, ')}"
+    return f"{name}={written!r}: {message}"

@@ -42,6 +42,13 @@ class Head(NamedTuple):
     cursor_bytes: int
 
 
+class Allowance(NamedTuple):
+    """How many more records the sender's access token allows, and the refusal for any beyond."""
+
+    records: int
+    used_up: Refused
+
+
 Placed = tuple[Draft, int, int, int]
 """A draft ready to be written, with its seq, its offset and its bytes_through."""
 
@@ -63,8 +70,9 @@ def accept(
     finished: Refused | None,
     limits: Limits,
     now_us: int,
+    allowance: Allowance | None = None,
 ) -> Verdict:
-    """Decides a batch for one stream, each draft in turn: idempotency key, end of the run, flaw, bounds.
+    """Decides a batch for one stream, each draft in turn: idempotency key, end of the run, allowance, flaw, bounds.
 
     `earlier` holds the stored records with the drafts' keys; `finished` is the refusal if the run has ended. Time never
     goes backwards along a log, whatever the clock does.
@@ -83,6 +91,8 @@ def accept(
             outcomes.append(_again(draft, earlier.get(key) or _as_earlier(in_batch[key], at_us)))
         elif finished is not None:
             outcomes.append(finished)
+        elif allowance is not None and len(placed) >= allowance.records:
+            outcomes.append(allowance.used_up)
         elif flaw is not None:
             outcomes.append(flaw)
         elif seq >= last_seq:

@@ -29,3 +29,12 @@ class Periods:
     output_retention_us: int = 7 * 24 * 3600 * 1_000_000
     unheld_expiry_us: int = 24 * 3600 * 1_000_000
     cancel_grace_us: int = 30 * 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenLimits:
+    """What one access token may do."""
+
+    records_per_second: float = 50
+    burst: int = 200
+    max_subscriptions: int = 32

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from midstream.clock import Clock
 from midstream_server.drain import Drain
+from midstream_server.operations.gate import Gate
 from midstream_server.operations.hub import Hub
 from midstream_server.operations.work.dispatcher import Dispatcher
 from midstream_server.store import Store
@@ -22,6 +23,7 @@ class Core:
     outputs: OutputStore
     dispatcher: Dispatcher
     hub: Hub
+    gate: Gate
     clock: Clock
     drain: Drain
     metrics: Metrics

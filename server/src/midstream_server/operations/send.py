@@ -6,16 +6,18 @@ from collections.abc import Sequence
 
 from midstream_server.domain import errors
 from midstream_server.domain.accept import Accepted
+from midstream_server.domain.caller import Caller
 from midstream_server.domain.errors import Refused
 from midstream_server.domain.limits import BATCH_RECORDS
 from midstream_server.domain.names import check_name
 from midstream_server.domain.record import Draft
+from midstream_server.domain.scope import Action
 from midstream_server.operations.core import Core
 from midstream_server.telemetry.metrics import ACCEPTED, DEDUPLICATED
 
 
 async def send(
-    core: Core, namespace: str, run_id: str, stream_id: str, drafts: Sequence[Draft]
+    core: Core, caller: Caller, run_id: str, stream_id: str, drafts: Sequence[Draft]
 ) -> list[Accepted | Refused]:
     """Stores a batch on one stream; one outcome for each draft, in order.
 
@@ -28,7 +30,11 @@ async def send(
     try:
         check_name("run_id", run_id)
         check_name("stream_id", stream_id)
-        outcomes = await core.store.append(namespace, run_id, stream_id, drafts, now_us=core.clock.now_us())
+        now_us = core.clock.now_us()
+        caller.check(Action.SEND, run_id, stream_id)
+        caller.standing.take(len(drafts), now_us=now_us)
+        uses = None if caller.token is None else caller.token.uses
+        outcomes = await core.store.append(caller.namespace, run_id, stream_id, drafts, now_us=now_us, uses=uses)
     except Refused as refused:
         outcomes = [refused] * len(drafts)
     for result, count in Counter(map(_result, outcomes)).items():

@@ -66,7 +66,7 @@ async def _create(
         )
     new = NewRun(
         namespace=namespace,
-        run_id=run_id or f"run_{ulid.new()}",
+        run_id=run_id or new_run_id(),
         task=spec.task,
         kind=kind,
         spec=spec.encoded,
@@ -78,6 +78,10 @@ async def _create(
     run, created = await core.store.create_run(new, now_us=core.clock.now_us())
     core.timers_changed()
     return run, created
+
+
+def new_run_id() -> str:
+    return f"run_{ulid.new()}"
 
 
 def _digest(spec: Spec, first_records: Sequence[tuple[str, Draft]]) -> bytes:

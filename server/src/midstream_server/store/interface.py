@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from midstream_server.domain.accept import Accepted
+from midstream_server.domain.access_token import Uses
 from midstream_server.domain.errors import Refused
 from midstream_server.domain.record import Direction, Draft, StoredRecord
 from midstream_server.domain.run import Kind, Run, State, TimerKind
@@ -110,9 +111,18 @@ class Store(Protocol):
         ...
 
     async def append(
-        self, namespace: str, run_id: str, stream_id: str, drafts: Sequence[Draft], *, now_us: int
+        self,
+        namespace: str,
+        run_id: str,
+        stream_id: str,
+        drafts: Sequence[Draft],
+        *,
+        now_us: int,
+        uses: Uses | None = None,
     ) -> list[Accepted | Refused]:
         """Stores records on one stream; one outcome each, in order.
+
+        Those that are stored count as uses of the sender's access token, where it has a number of them.
 
         Errors: RUN_NOT_FOUND, TOO_MANY_STREAMS.
         """

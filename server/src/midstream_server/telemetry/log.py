@@ -72,6 +72,24 @@ def snapshot_failed(*, error: BaseException) -> None:
     _log.warning("snapshot_failed", exc_info=error)
 
 
+# Credentials
+
+
+def server_is_open(*, listen: str) -> None:
+    """There are no API keys: whoever reaches the server may do everything."""
+    _log.warning(
+        "server_is_open",
+        listen=listen,
+        message="no credentials are asked for: whoever reaches this server may read and write everything; "
+        "to close it, run `midstream-server keys create --name NAME`",
+    )
+
+
+def credentials_not_read(*, error: BaseException) -> None:
+    """What was known of API keys and revoked tokens stays in force; it is read again at once."""
+    _log.warning("credentials_not_read", exc_info=error)
+
+
 # Timers
 
 

@@ -1,31 +1,17 @@
-"""Who makes a call: resolved once by the interceptor, read by the servicers."""
+"""Who makes the call that is being served: resolved once by the guard, read by the servicers."""
 
 from contextvars import ContextVar
-from dataclasses import dataclass
-from enum import StrEnum
 
-DEFAULT_NAMESPACE = "default"
+from midstream_server.domain.caller import DEFAULT_NAMESPACE, Caller, SenderKind
+from midstream_server.domain.credential_errors import credentials_missing
+from midstream_server.domain.standing import ended
 
-
-class SenderKind(StrEnum):
-    """The names of `midstream.v1.Sender.Kind`, without their prefix."""
-
-    ANONYMOUS = "ANONYMOUS"
-    API_KEY = "API_KEY"
-    ACCESS_TOKEN = "ACCESS_TOKEN"
-    RUN = "RUN"
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who calls, and the namespace in which everything that the call does stays."""
-
-    namespace: str
-    kind: SenderKind
-    subject: str
-
+__all__ = ["ANONYMOUS", "DEFAULT_NAMESPACE", "UNKNOWN", "Caller", "SenderKind", "current_caller"]
 
 ANONYMOUS = Caller(DEFAULT_NAMESPACE, SenderKind.ANONYMOUS, subject="")
 
+UNKNOWN = Caller(namespace="", kind=SenderKind.ANONYMOUS, subject="", standing=ended(credentials_missing()))
+"""Who calls without credentials where they are asked for: may do nothing."""
+
 current_caller: ContextVar[Caller] = ContextVar("current_caller", default=ANONYMOUS)
-"""Set for each call by the interceptor. gRPC runs each call in a task, hence a context, of its own."""
+"""Set for each call by the guard. gRPC runs each call in a task, hence a context, of its own."""

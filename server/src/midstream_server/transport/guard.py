@@ -10,9 +10,15 @@ from midstream_server.drain import Drain
 from midstream_server.telemetry import log
 from midstream_server.telemetry.metrics import CallMetrics, Metrics
 from midstream_server.transport import status
-from midstream_server.transport.caller import ANONYMOUS, Caller, current_caller
+from midstream_server.transport.caller import ANONYMOUS, UNKNOWN, Caller, current_caller
+from midstream_server.transport.leash import Leash
 
 OWN_SERVICES: Final = "/midstream.v1."
+FOLLOW: Final = "/midstream.v1.StreamService/Follow"
+
+
+Authenticate = Callable[[str | None], Awaitable[Caller]]
+"""Who calls, by the value of the `authorization` header. Raises Refused."""
 
 
 class Ending(Protocol):
@@ -35,12 +41,19 @@ class Ending(Protocol):
         """Ends the call with the refusal. May raise what the transport wants raised."""
 
 
+async def everybody(authorization: str | None) -> Caller:
+    """For a server that knows no credentials."""
+    del authorization
+    return ANONYMOUS
+
+
 class CallGuard:
     """Around every call of a server, whichever transport it came by."""
 
-    def __init__(self, metrics: Metrics, drain: Drain) -> None:
+    def __init__(self, metrics: Metrics, drain: Drain, authenticate: Authenticate = everybody) -> None:
         self._metrics = metrics
         self._drain = drain
+        self._authenticate = authenticate
         self._open_calls = 0
         self._begun_calls = 0
         self._idle = asyncio.Event()
@@ -65,7 +78,8 @@ class CallGuard:
 
     def method(self, method: str, *, streaming: bool) -> "GuardedMethod":
         """`method` is the full name of one that is served. Its metrics are shared by all transports."""
-        return GuardedMethod(self, method, self._metrics.for_method(method, streaming=streaming), self._drain)
+        metrics = self._metrics.for_method(method, streaming=streaming)
+        return GuardedMethod(self, method, metrics, self._drain, self._authenticate, streaming=streaming)
 
     def opened(self) -> None:
         self._open_calls += 1
@@ -81,11 +95,22 @@ class CallGuard:
 class GuardedMethod:
     """Runs the calls of one method."""
 
-    def __init__(self, guard: CallGuard, method: str, metrics: CallMetrics, drain: Drain) -> None:
+    def __init__(
+        self,
+        guard: CallGuard,
+        method: str,
+        metrics: CallMetrics,
+        drain: Drain,
+        authenticate: Authenticate,
+        *,
+        streaming: bool,
+    ) -> None:
         self._guard = guard
         self._method = method
         self._metrics = metrics
         self._drain = drain
+        self._authenticate = authenticate
+        self._streaming = streaming
         self._own = method.startswith(OWN_SERVICES)
 
     async def run(self, call: Callable[[], Awaitable[Any]], ending: Ending) -> Any:
@@ -98,8 +123,7 @@ class GuardedMethod:
         try:
             if own and self._drain.is_set:
                 raise server_draining()
-            current_caller.set(_resolve_caller(ending.authorization))
-            response = await call()
+            response = await (self._as_caller(call, ending.authorization) if own else call())
             code = ending.code()
             return response
         except Refused as refused:
@@ -123,11 +147,22 @@ class GuardedMethod:
                 self._guard.closed()
             self._metrics.ended(code)
 
-
-def _resolve_caller(authorization: str | None) -> Caller:
-    """Who calls. Until servers ask for credentials, everybody is anonymous."""
-    del authorization
-    return ANONYMOUS
+    async def _as_caller(self, call: Callable[[], Awaitable[Any]], authorization: str | None) -> Any:
+        """For as long as the credentials are good."""
+        try:
+            caller = await self._authenticate(authorization)
+        except Refused as refused:
+            if refused.reason is not Reason.CREDENTIALS_MISSING or self._method != FOLLOW:
+                raise
+            # A browser's WebSocket cannot send any with the call; its targets have theirs, or are refused each.
+            current_caller.set(UNKNOWN)
+            return await call()
+        current_caller.set(caller)
+        with Leash(caller.standing):
+            if not self._streaming:
+                return await call()
+            with caller.standing.subscribed():
+                return await call()
 
 
 def _internal(reference: str) -> Refused:

@@ -9,8 +9,10 @@ from midstream.v1 import stream_service_pb2 as pb
 from midstream_server.domain import errors
 from midstream_server.domain.errors import Refused
 from midstream_server.domain.limits import Limits
+from midstream_server.domain.scope import Action
 from midstream_server.operations import Core
 from midstream_server.operations.ack import ack
+from midstream_server.operations.admit import admit
 from midstream_server.operations.append_output import append_output
 from midstream_server.operations.follow import follow
 from midstream_server.operations.list_records import list_records
@@ -24,6 +26,7 @@ from midstream_server.transport import follow_frames, wire
 from midstream_server.transport.caller import current_caller
 from midstream_server.transport.convert import direction_of, encode_failures, optional_us
 from midstream_server.transport.drafts import Drafter
+from midstream_server.transport.follow_callers import FollowCallers
 from midstream_server.transport.receipts import client_refs, encode_receipts
 from midstream_server.transport.send_stream import answer_batches
 
@@ -42,7 +45,7 @@ class StreamServicer:
 
         async def answer(request: pb.SendRequest) -> bytes:
             drafts = self._drafter.drafts(request.stream_id, request.records, caller)
-            outcomes = await send(self._core, caller.namespace, request.run_id, request.stream_id, drafts)
+            outcomes = await send(self._core, caller, request.run_id, request.stream_id, drafts)
             return encode_receipts(client_refs(request.records), outcomes)
 
         async for response in answer_batches(requests, answer, self._core.drain):
@@ -51,7 +54,7 @@ class StreamServicer:
     async def SendOne(self, request: pb.SendOneRequest, context: Context) -> bytes:
         caller = current_caller.get()
         drafts = self._drafter.drafts(request.stream_id, request.records, caller)
-        outcomes = await send(self._core, caller.namespace, request.run_id, request.stream_id, drafts)
+        outcomes = await send(self._core, caller, request.run_id, request.stream_id, drafts)
         if len(outcomes) == 1 and isinstance(outcomes[0], Refused):
             raise outcomes[0]
         return encode_receipts(client_refs(request.records), outcomes)
@@ -66,9 +69,11 @@ class StreamServicer:
         if frame != "open":
             raise errors.frame_out_of_order(frame or "none", "open")
         opening = first.open
+        caller = current_caller.get()
+        caller.check_backend(opening.run_id)
         async with subscribe(
             self._core,
-            current_caller.get().namespace,
+            caller.namespace,
             opening.run_id,
             opening.stream_id,
             holder_epoch=opening.holder_epoch,
@@ -96,9 +101,11 @@ class StreamServicer:
                 reader.cancel()
 
     async def Receive(self, request: pb.ReceiveRequest, context: Context) -> bytes:
+        caller = current_caller.get()
+        caller.check_backend(request.run_id)
         received = await receive(
             self._core,
-            current_caller.get().namespace,
+            caller.namespace,
             request.run_id,
             request.stream_id,
             holder_epoch=request.holder_epoch,
@@ -114,9 +121,11 @@ class StreamServicer:
         return wire.records(request.run_id, received.records) + rest.SerializeToString()
 
     async def Ack(self, request: pb.AckRequest, context: Context) -> pb.AckResponse:
+        caller = current_caller.get()
+        caller.check_backend(request.run_id)
         cursor = await ack(
             self._core,
-            current_caller.get().namespace,
+            caller.namespace,
             request.run_id,
             request.stream_id,
             holder_epoch=request.holder_epoch,
@@ -126,16 +135,15 @@ class StreamServicer:
         return pb.AckResponse(cursor=cursor)
 
     async def Peek(self, request: pb.PeekRequest, context: Context) -> bytes:
-        record, unread, as_of_offset = await peek(
-            self._core, current_caller.get().namespace, request.run_id, request.stream_id
-        )
+        namespace = await self._reading(request.run_id, request.stream_id)
+        record, unread, as_of_offset = await peek(self._core, namespace, request.run_id, request.stream_id)
         newest = b"" if record is None else wire.records(request.run_id, [record])
         return newest + pb.PeekResponse(unread_count=unread, as_of_offset=as_of_offset).SerializeToString()
 
     async def Tail(self, request: pb.TailRequest, context: Context) -> AsyncIterator[bytes]:
         pages = tail(
             self._core,
-            current_caller.get().namespace,
+            await self._reading(request.run_id, request.stream_id),
             request.run_id,
             request.stream_id,
             after_offset=request.after_offset,
@@ -147,14 +155,17 @@ class StreamServicer:
 
     async def Follow(self, request: pb.FollowRequest, context: Context) -> AsyncIterator[bytes]:
         names = {target.ref: target.run_id for target in request.targets}
-        async with aclosing(follow(self._core, follow_frames.targets(self._core, request))) as everything:
-            async for ref, news in everything:
-                yield follow_frames.response(ref, names.get(ref, ""), news)
-                if isinstance(news, Page):
-                    self._core.delivered([record.at_us for record in news.records])
+        with FollowCallers(self._core) as callers:
+            targets = follow_frames.targets(self._core, request, callers)
+            async with aclosing(follow(self._core, targets)) as everything:
+                async for ref, news in everything:
+                    yield follow_frames.response(ref, names.get(ref, ""), news)
+                    if isinstance(news, Page):
+                        self._core.delivered([record.at_us for record in news.records])
 
     async def AppendOutput(self, request: pb.AppendOutputRequest, context: Context) -> bytes:
         caller = current_caller.get()
+        caller.check_backend(request.run_id)
         drafts = self._drafter.drafts(request.stream_id, request.records, caller)
         outcomes = await append_output(self._core, caller.namespace, request.run_id, request.stream_id, drafts)
         if len(outcomes) == 1 and isinstance(outcomes[0], Refused):
@@ -164,7 +175,7 @@ class StreamServicer:
     async def ListRecords(self, request: pb.ListRecordsRequest, context: Context) -> bytes:
         page, next_page_token = await list_records(
             self._core,
-            current_caller.get().namespace,
+            await self._reading(request.run_id, request.stream_id),
             request.run_id,
             request.stream_id,
             page_size=request.page_size,
@@ -173,6 +184,10 @@ class StreamServicer:
         )
         rest = pb.ListRecordsResponse(next_page_token=next_page_token, as_of_offset=page.last_offset)
         return wire.records(request.run_id, page.records, page.direction) + rest.SerializeToString()
+
+    async def _reading(self, run_id: str, stream_id: str) -> str:
+        """The namespace of a call that reads a stream, or a whole run. Raises Refused."""
+        return await admit(self._core, current_caller.get(), Action.READ, run_id, stream_id)
 
 
 async def _apply_frames(requests: AsyncIterator[pb.SubscribeRequest], subscription: Subscription) -> None:

@@ -41,9 +41,11 @@ class WorkerServicer:
         if frame != "open":
             raise errors.frame_out_of_order(frame or "none", "open")
         opening = first.open
+        caller = current_caller.get()
+        caller.check_backend()
         async with work(
             self._core,
-            current_caller.get().namespace,
+            caller.namespace,
             opening.worker_id,
             _tasks(opening.tasks),
             {held.run_id: (held.epoch, held.received_offset) for held in opening.held},

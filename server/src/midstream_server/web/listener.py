@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -25,7 +26,7 @@ _GONE_MS: Final = 60_000
 class WebListener:
     """Serves an ASGI application. `bind`, then `start`, then `stop`."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, *, tls: ssl.SSLContext | None = None) -> None:
         # What there is to say is said by our own log and metrics.
         for name in ("uvicorn.error", "uvicorn.access"):
             logger = logging.getLogger(name)
@@ -49,6 +50,7 @@ class WebListener:
             backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=STOP_SECONDS,
+            ssl_context_factory=None if tls is None else lambda _config, _default: tls,
         )
         self._server = _Server(config)
         self._socket: socket.socket | None = None

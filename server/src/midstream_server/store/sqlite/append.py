@@ -4,13 +4,16 @@ from collections.abc import Sequence
 
 import apsw
 
-from midstream_server.domain.accept import Accepted, Earlier, Placed, accept
+from midstream_server.domain.accept import Accepted, Allowance, Earlier, Placed, accept
+from midstream_server.domain.access_token import Uses
+from midstream_server.domain.credential_errors import token_used_up
 from midstream_server.domain.errors import Refused
 from midstream_server.domain.limits import Limits
 from midstream_server.domain.record import Draft
 from midstream_server.domain.run import EntryKind, State, check_takes_records
 from midstream_server.store.interface import Change
 from midstream_server.store.managed import Seats
+from midstream_server.store.sqlite.credentials import tokens
 from midstream_server.store.sqlite.find import find_run, find_stream, head_of, make_stream
 from midstream_server.store.sqlite.group_commit import Transaction
 from midstream_server.store.sqlite.managed.claim import make_runnable
@@ -27,14 +30,18 @@ def append(
     limits: Limits,
     seats: Seats,
     now_us: int,
+    uses: Uses | None = None,
 ) -> list[Accepted | Refused]:
     """Wakes the run, in the same transaction, where it is suspended and listens to the stream."""
     run = find_run(tx, namespace, run_id)
     finished = check_takes_records(run_id, run.state)
     stream = find_stream(tx, run.no, stream_id)
+    allowance = None if uses is None else _allowance(tx, namespace, uses)
     if stream is None:
         if finished is not None:
             return [finished] * len(drafts)
+        if allowance is not None and allowance.records <= 0:
+            return [allowance.used_up] * len(drafts)
         if all(draft.flaw is not None for draft in drafts):
             return [draft.flaw for draft in drafts if draft.flaw is not None]
         stream = make_stream(tx, run.no, stream_id, max_streams=limits.max_streams_per_run)
@@ -46,14 +53,28 @@ def append(
     if keys and head.seq and min(keys) <= newest_key(tx, run.no, stream.no):
         earlier = earlier_records(tx, run.no, stream.no, keys)
     verdict = accept(
-        drafts, stream_id=stream_id, head=head, earlier=earlier, finished=finished, limits=limits, now_us=now_us
+        drafts,
+        stream_id=stream_id,
+        head=head,
+        earlier=earlier,
+        finished=finished,
+        limits=limits,
+        now_us=now_us,
+        allowance=allowance,
     )
     if verdict.placed:
+        if uses is not None:
+            tokens.use(tx, namespace, uses, len(verdict.placed), now_us=now_us)
         _insert(tx, run.no, stream.no, verdict.at_us, verdict.placed)
         tx.changes.add(Change(run.no, stream_id))
     if woken or (suspended and stream.listening_epoch == run.epoch and verdict.placed):
         make_runnable(tx, seats, run.no, now_us=now_us)
     return verdict.outcomes
+
+
+def _allowance(tx: Transaction, namespace: str, uses: Uses) -> Allowance:
+    left = uses.max_uses - tokens.used(tx, namespace, uses)
+    return Allowance(left, token_used_up(uses.token_id, uses.max_uses))
 
 
 def newest_key(tx: Transaction, run_no: int, stream_no: int) -> str:

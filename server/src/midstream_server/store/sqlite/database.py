@@ -10,7 +10,7 @@ import apsw
 from midstream_server.store.unusable import DatabaseUnusable
 
 SCHEMA_VERSION = 1
-_ADDED = ("outputs/schema.sql",)
+_ADDED = ("outputs/schema.sql", "credentials/schema.sql")
 """Tables that the first databases of this version do not have: made where they are missing."""
 _PAGE_BYTES = 8192
 
@@ -75,18 +75,26 @@ def make_durable(connection: apsw.Connection) -> None:
 
 
 def _create_or_check_schema(connection: apsw.Connection, path: Path) -> None:
-    version = connection.execute("PRAGMA user_version").get
-    if version == 0:
-        if connection.execute("SELECT count(*) FROM sqlite_schema").get:
-            raise DatabaseUnusable(f"{path} is the database of another program; choose another file")
-        schema = resources.files(__package__).joinpath("schema.sql").read_text("utf-8")
-        with connection:
-            connection.execute(schema).fetchall()
+    # At once, since `midstream-server keys` and a server may come to a new file together.
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = connection.execute("PRAGMA user_version").get
+        if version == 0:
+            if connection.execute("SELECT count(*) FROM sqlite_schema").get:
+                raise DatabaseUnusable(f"{path} is the database of another program; choose another file")
+            _execute_file(connection, "schema.sql")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}").fetchall()
-    elif version != SCHEMA_VERSION:
-        raise DatabaseUnusable(
-            f"{path} has schema version {version}, this server needs {SCHEMA_VERSION}; use the server that wrote it"
-        )
-    with connection:
+        elif version != SCHEMA_VERSION:
+            raise DatabaseUnusable(
+                f"{path} has schema version {version}, this server needs {SCHEMA_VERSION}; use the server that wrote it"
+            )
         for added in _ADDED:
-            connection.execute(resources.files(__package__).joinpath(added).read_text("utf-8")).fetchall()
+            _execute_file(connection, added)
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _execute_file(connection: apsw.Connection, name: str) -> None:
+    connection.execute(resources.files(__package__).joinpath(name).read_text("utf-8")).fetchall()

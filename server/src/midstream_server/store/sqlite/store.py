@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from midstream_server.domain.accept import Accepted
+from midstream_server.domain.access_token import Uses
 from midstream_server.domain.errors import Refused
 from midstream_server.domain.limits import Limits, Periods
 from midstream_server.domain.record import Draft, StoredRecord
@@ -14,6 +15,7 @@ from midstream_server.store.managed import NO_SEATS, Seats
 from midstream_server.store.sqlite import due, hold, purge, read, runs, timers
 from midstream_server.store.sqlite.append import append
 from midstream_server.store.sqlite.cancel import request_cancel
+from midstream_server.store.sqlite.credentials.store import SqliteCredentialStore
 from midstream_server.store.sqlite.database import Lock, open_reader, open_writer
 from midstream_server.store.sqlite.group_commit import GroupCommit
 from midstream_server.store.sqlite.managed.store import SqliteManagedStore
@@ -50,6 +52,7 @@ class SqliteStore:
         self._group = GroupCommit(self._writer, on_commit)
         self.outputs = SqliteOutputStore(self._group, self._read, limits=limits)
         self.managed = SqliteManagedStore(self._group, self._read, limits=limits, periods=periods, seats=seats)
+        self.credentials = SqliteCredentialStore(self._group, self._read)
 
     async def close(self) -> None:
         await self._group.close()
@@ -69,11 +72,26 @@ class SqliteStore:
             raise refused.refusal from None
 
     async def append(
-        self, namespace: str, run_id: str, stream_id: str, drafts: Sequence[Draft], *, now_us: int
+        self,
+        namespace: str,
+        run_id: str,
+        stream_id: str,
+        drafts: Sequence[Draft],
+        *,
+        now_us: int,
+        uses: Uses | None = None,
     ) -> list[Accepted | Refused]:
         return await self._group.submit(
             lambda tx: append(
-                tx, namespace, run_id, stream_id, drafts, limits=self._limits, seats=self._seats, now_us=now_us
+                tx,
+                namespace,
+                run_id,
+                stream_id,
+                drafts,
+                limits=self._limits,
+                seats=self._seats,
+                now_us=now_us,
+                uses=uses,
             ),
             weight=len(drafts),
         )
