@@ -34,7 +34,7 @@ async def page(process: ServerProcess) -> AsyncIterator[Page]:
         yield page
         run_id = await page.attach()
         assert (await page.send(run_id, 1)).status_code == 200
-    assert [event for event in process.log if event["level"] not in ("debug", "info")] == []
+    assert process.faults() == []
     assert process.stderr_path.read_text() == ""
 
 

@@ -13,5 +13,6 @@ def shown_run(run: Run, caller: Caller) -> run_pb2.Run:
     streams = caller.readable_streams(run.run_id)
     if streams is None:
         return convert.run(run)
-    readable = tuple(stream for stream in run.streams if stream.stream_id in streams)
-    return convert.run(replace(run, streams=readable), brief=True)
+    inputs = tuple(stream for stream in run.streams if stream.stream_id in streams)
+    outputs = tuple(stream for stream in run.outputs if stream.stream_id in streams)
+    return convert.run(replace(run, streams=inputs, outputs=outputs), brief=True)
