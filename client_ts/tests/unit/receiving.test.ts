@@ -87,7 +87,7 @@ describe("a stream's buffer", () => {
     expect(bench.buffer.length).toBe(3);
     bench.buffer.startBehind(5);
     bench.put(4, 5, 6);
-    expect([...Array(bench.buffer.length)]).toHaveLength(4);
+    expect(bench.buffer.length).toBe(4);
   });
 
   test("takes back what a receive that has gone was given", () => {

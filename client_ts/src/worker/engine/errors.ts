@@ -1,0 +1,61 @@
+/** What a task can meet, and what the engine tells its host. */
+
+/** A step threw, and no attempt is left. The same error where it happened and on every replay. */
+export class StepFailed extends Error {
+  override readonly name: string = "StepFailed";
+
+  constructor(
+    readonly step: string,
+    /** The name of the step's last error. */
+    readonly errorType: string,
+    /** Its message. */
+    readonly reason: string,
+  ) {
+    super(reason ? `step "${step}" failed: ${errorType}: ${reason}` : `step "${step}" failed: ${errorType}`);
+  }
+}
+
+/** An at-most-once step's process was lost: whether it took effect is unknown, and it is not repeated. */
+export class StepInterrupted extends StepFailed {
+  override readonly name = "StepInterrupted";
+}
+
+/** The run was cancelled: whatever the task awaits throws this, once. Clean-up may use steps. */
+export class RunCancelled extends Error {
+  override readonly name = "RunCancelled";
+
+  constructor(runId: string) {
+    super(`run ${runId} was cancelled`);
+  }
+}
+
+/** A task asked for real I/O outside a step: no replay could repeat that. */
+export class UnjournaledAwait extends Error {
+  override readonly name = "UnjournaledAwait";
+
+  constructor(readonly what: string) {
+    super(
+      `${what} was used in a task outside a step: a replay could not repeat it. ` +
+        'Do it in a step, which runs once and is recorded: await ctx.step("name", () => ...)',
+    );
+  }
+}
+
+/** This code does other things than the log says: the run cannot go on with it. */
+export class Diverged extends Error {
+  override readonly name = "Diverged";
+
+  constructor(
+    /** The entry by which the difference shows. */
+    readonly offset: number,
+    readonly expected: string,
+    readonly issued: string,
+  ) {
+    super(
+      `the code does not fit the log at offset ${offset}.\n` +
+        `  the log:   ${expected}\n` +
+        `  this code: ${issued}\n` +
+        "Deploy the code that the run began with, and it goes on; or cancel the run and start it anew.",
+    );
+  }
+}

@@ -1,0 +1,80 @@
+/** A worker whose runs are threads, from its start until it is stopped. */
+
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { platform } from "#platform";
+import { createCalls } from "../../calls.js";
+import { fixedCredentials } from "../../credentials.js";
+import { ulid } from "../../random-key.js";
+import { ThreadPool } from "../pool/pool.js";
+import type { Report } from "./report.js";
+import { Worker } from "./worker.js";
+
+export interface RunWorkerOptions {
+  /** URLs of the modules that export tasks. */
+  readonly modules: readonly string[];
+  readonly url: string;
+  readonly apiKey?: string | undefined;
+  readonly workerId?: string | undefined;
+  /** How many runs at once. */
+  readonly credit: number;
+  /** Warm threads kept ready. */
+  readonly spares: number;
+  readonly idleTimeoutMs: number;
+  readonly drainTimeoutMs: number;
+  /** Real I/O outside a step fails a run, instead of being reported once. */
+  readonly strict: boolean;
+  readonly report: Report;
+  /** Resolves when the worker is to drain, and once more when it is to stop at once. */
+  readonly stopRequested: () => Promise<void>;
+}
+
+/** Resolves when the worker has stopped. Rejects where the modules cannot be loaded or the server refuses the worker. */
+export async function runWorker(options: RunWorkerOptions): Promise<void> {
+  const { modules, url, report, credit, idleTimeoutMs, strict, spares } = options;
+  const pool = new ThreadPool({ modules, idleTimeoutMs, strict }, spares);
+  const link = platform.link(url);
+  const closed = new AbortController();
+  try {
+    const names = await pool.start();
+    const version = process.env["MIDSTREAM_CODE_VERSION"] || versionOf(modules);
+    const credentials = fixedCredentials(options.apiKey);
+    const workerId = options.workerId || `worker_${ulid()}`;
+    report({ event: "worker_started", url, worker_id: workerId, tasks: names, credit });
+    const worker = new Worker({
+      transport: link.transport,
+      credentials,
+      calls: createCalls({
+        timeoutMs: Number.MAX_SAFE_INTEGER,
+        credentialsOf: () => credentials,
+        closed: closed.signal,
+      }),
+      url,
+      take: () => pool.take(),
+      report,
+      workerId,
+      tasks: new Map(names.map((name) => [name, version])),
+      credit,
+    });
+    const serving = worker.run();
+    const first = await Promise.race([serving.then(() => "ended" as const), options.stopRequested()]);
+    if (first !== "ended") {
+      await Promise.race([worker.drain(options.drainTimeoutMs), options.stopRequested()]);
+      await worker.stop();
+    }
+    await serving;
+  } finally {
+    closed.abort();
+    await pool.close();
+    link.close();
+    report({ event: "worker_stopped" });
+  }
+}
+
+/** Of the modules' own text: what they import is not looked at. */
+function versionOf(modules: readonly string[]): string {
+  const hash = createHash("sha256");
+  for (const module of modules) hash.update(readFileSync(fileURLToPath(module)));
+  return hash.digest("hex").slice(0, 12);
+}
