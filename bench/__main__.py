@@ -24,6 +24,8 @@ from bench.figures import (
     resume,
     suspended_runs,
     unary_send,
+    web_idle,
+    web_unary,
 )
 from bench.limits.echo import EchoClient
 from bench.measure import Figure
@@ -44,6 +46,8 @@ FIGURES: dict[str, Measure] = {
     "suspended_runs": suspended_runs.measure,
     "managed_run": managed_run.measure,
     "managed_rate": managed_rate.measure,
+    "web_unary": web_unary.measure,
+    "web_idle": web_idle.measure,
 }
 
 

@@ -66,7 +66,7 @@ def midstream_server(directory: Path) -> Iterator[Child]:
         "--listen",
         "127.0.0.1:0",
         "--web-listen",
-        "",
+        "127.0.0.1:0",
         "--metrics-listen",
         "127.0.0.1:0",
         "--database",

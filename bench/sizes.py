@@ -37,6 +37,9 @@ class Sizes:
     idle_subscriptions: int = 5_000
     """Open subscriptions on which nothing happens."""
 
+    idle_pages: int = 2_000
+    """Open pages on which nothing happens."""
+
     resumes: int = 100
     """Latency samples a repeat of resuming a run with a short log; fewer with a long one."""
 
@@ -65,6 +68,7 @@ SMOKE = Sizes(
     unary_calls=8,
     unary_in_flight=4,
     idle_subscriptions=10,
+    idle_pages=10,
     resumes=2,
     log_entries=(10, 20),
     suspended_runs=20,

@@ -19,6 +19,8 @@ EXPECTED = {
     "resume": {"resume_10", "resume_20"},
     "suspended_runs": {"suspended_run_memory", "suspended_run_latency"},
     "managed_run": {"step", "managed_handler", "cancel"},
+    "web_unary": {"web_unary_latency", "web_unary_rate"},
+    "web_idle": {"web_idle_tail_memory", "web_idle_socket_memory", "web_idle_latency"},
     "managed_rate": {"warm_run_memory", "run_lives"},
 }
 

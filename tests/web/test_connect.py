@@ -81,6 +81,13 @@ async def test_a_protobuf_call_is_refused_in_json_too(page: Page) -> None:
     assert reason_of(response) == "RUN_NOT_FOUND"
 
 
+async def test_an_idle_stream_is_open_at_once(page: Page) -> None:
+    run_id = await page.attach()
+    request = frame(json.dumps({"runId": run_id}).encode())
+    async with page.http.stream("POST", STREAMS + "Tail", content=request, headers=CONNECT_JSON) as response:
+        assert response.status_code == 200
+
+
 async def test_a_refused_stream_ends_with_the_error(page: Page) -> None:
     request = frame(json.dumps({"runId": "run_none"}).encode())
     response = await page.http.post(STREAMS + "Tail", content=request, headers=CONNECT_JSON)

@@ -24,6 +24,9 @@ _TRAILERS: Final = 0x80
 class Answer(Protocol):
     """Zero or more messages, then `end` or `fail`."""
 
+    async def begin(self) -> None:
+        """Tells the client that its stream is open, which may be long before there is a message."""
+
     async def message(self, content: bytes) -> None: ...
 
     async def end(self) -> None: ...
@@ -69,6 +72,9 @@ class ConnectUnary:
         self._response = response
         self._content_type = content_type
 
+    async def begin(self) -> None:
+        """The response says all at once."""
+
     async def message(self, content: bytes) -> None:
         await self._response.whole(200, self._content_type, content)
 
@@ -87,7 +93,7 @@ class ConnectStream:
         self._content_type = content_type
 
     async def message(self, content: bytes) -> None:
-        await self._start()
+        await self.begin()
         await self._response.write(envelope(0, content))
 
     async def end(self) -> None:
@@ -97,10 +103,10 @@ class ConnectStream:
         await self._finish({"error": error_json(status)})
 
     async def _finish(self, end: dict[str, Any]) -> None:
-        await self._start()
+        await self.begin()
         await self._response.finish(envelope(_END_STREAM, to_json(end)))
 
-    async def _start(self) -> None:
+    async def begin(self) -> None:
         if not self._response.started:
             await self._response.start(200, self._content_type, UNBUFFERED)
 
@@ -114,7 +120,7 @@ class GrpcWeb:
         self._text = text
 
     async def message(self, content: bytes) -> None:
-        await self._start()
+        await self.begin()
         await self._response.write(self._encoded(envelope(0, content)))
 
     async def end(self) -> None:
@@ -129,10 +135,10 @@ class GrpcWeb:
         await self._finish(trailers)
 
     async def _finish(self, trailers: bytes) -> None:
-        await self._start()
+        await self.begin()
         await self._response.finish(self._encoded(envelope(_TRAILERS, trailers)))
 
-    async def _start(self) -> None:
+    async def begin(self) -> None:
         if not self._response.started:
             await self._response.start(200, self._content_type, UNBUFFERED)
 

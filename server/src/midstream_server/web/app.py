@@ -98,6 +98,7 @@ async def _respond(method: Method, request: Any, protocol: Protocol, timeout: fl
             if not method.streaming:
                 await answer.message(method.encode(await method.behaviour(request, None), protocol.codec))
             else:
+                await answer.begin()
                 async with aclosing(method.behaviour(request, None)) as responses:
                     async for response in responses:
                         await answer.message(method.encode(response, protocol.codec))
