@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from midstream_server.store import Store
-from store.engines import ENGINES, Engine
+from store.engines import ENGINES, Engine, WholeStore
 from store.managed_runs import Yard, open_yard
 from support.postgres import Databases
 
@@ -18,7 +17,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path, databases: Databases)
 
 
 @pytest.fixture
-async def store(engine: Engine) -> AsyncIterator[Store]:
+async def store(engine: Engine) -> AsyncIterator[WholeStore]:
     store = await engine.open()
     yield store
     await store.close()

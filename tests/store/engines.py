@@ -13,6 +13,7 @@ from midstream_server.domain.limits import Limits, Periods
 from midstream_server.domain.record import Draft, StoredRecord
 from midstream_server.domain.run import Kind, Run, State
 from midstream_server.store import CommitReport, HandlerFailure, NewRun, Page, Store
+from midstream_server.store.credentials import CredentialStore
 from midstream_server.store.managed import NO_SEATS, ManagedStore, Seats
 from midstream_server.store.postgres import PostgresStore
 from midstream_server.store.sqlite import SqliteStore
@@ -36,6 +37,9 @@ class WholeStore(Store, Protocol):
 
     @property
     def managed(self) -> ManagedStore: ...
+
+    @property
+    def credentials(self) -> CredentialStore: ...
 
 
 class Engine(Protocol):

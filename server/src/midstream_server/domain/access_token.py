@@ -103,6 +103,8 @@ def check_spec(path: str, spec: TokenSpec) -> TokenSpec:
         check_scope(f"{path}.scopes[{index}]", scope)
     if len(spec.subject.encode()) > SUBJECT_BYTES:
         raise field_invalid(f"{path}.subject", f"has over {SUBJECT_BYTES} bytes")
+    if "\0" in spec.subject:
+        raise field_invalid(f"{path}.subject", "contains a NUL character")
     if not SECOND_US <= spec.ttl_us <= MAX_TTL_US:
         raise field_invalid(f"{path}.ttl", f"is {spec.ttl_us / 1e6:g} s, must be 1 s to 30 days")
     if not 0 <= spec.max_uses <= MAX_USES:
@@ -202,7 +204,7 @@ def _text(claims: dict[str, Any], name: str, least: int, most: int) -> str:
         length = len(value.encode())
     except UnicodeEncodeError:
         raise _wrong(name) from None
-    if not least <= length <= most:
+    if not least <= length <= most or "\0" in value:
         raise _wrong(name)
     return value
 

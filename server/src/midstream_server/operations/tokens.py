@@ -42,7 +42,7 @@ def mint_token(core: Core, caller: Caller, spec: TokenSpec, *, path: str = "spec
 async def revoke_token(core: Core, caller: Caller, token_id: str, *, expires_us: int | None) -> None:
     """Durable when it returns. Raises Refused: SCOPE_MISSING, FIELD_INVALID."""
     caller.check_backend()
-    if not 1 <= len(token_id.encode()) <= TOKEN_ID_BYTES:
+    if not 1 <= len(token_id.encode()) <= TOKEN_ID_BYTES or "\0" in token_id:
         raise field_invalid("token_id", f"is required: 1 to {TOKEN_ID_BYTES} bytes, the token's own id (`jti`)")
     latest_us = core.clock.now_us() + _LONGEST_US
     forget_us = latest_us if expires_us is None else min(expires_us, latest_us)

@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from midstream_server.domain import errors
-from midstream_server.domain.accept import Accepted, Earlier, Head, Placed, accept
+from midstream_server.domain.accept import Accepted, Allowance, Earlier, Head, Placed, accept
+from midstream_server.domain.access_token import Uses
+from midstream_server.domain.credential_errors import token_used_up
 from midstream_server.domain.errors import Refused
 from midstream_server.domain.limits import Limits
 from midstream_server.domain.record import Draft
 from midstream_server.domain.run import EntryKind, State, check_takes_records
 from midstream_server.store.interface import Change
 from midstream_server.store.managed import Seats
+from midstream_server.store.postgres.credentials import tokens
 from midstream_server.store.postgres.find import make_stream
 from midstream_server.store.postgres.managed.claim import make_runnable
 from midstream_server.store.postgres.managed.wake import fire_operation_timers
@@ -32,6 +35,7 @@ class AppendCall:
     limits: Limits
     seats: Seats
     now_us: int
+    uses: Uses | None = None
 
 
 @dataclass(slots=True)
@@ -97,15 +101,21 @@ async def _append(tx: Transaction, calls: Sequence[AppendCall]) -> list[Outcomes
         return []
     streams = await _find_streams(tx, {(_run_of(tx, call).no, call.stream_id) for call in calls})
     await _find_earlier(tx, calls, streams)
+    counted = [(call.namespace, call.uses) for call in calls if call.uses is not None]
+    used = await tokens.lock_uses(tx, counted, now_us=calls[0].now_us) if counted else {}
     results: list[Outcomes | Refused] = []
     rows: list[tuple[RunRow, _Stream, int, Placed]] = []
     for call in calls:
         run = _run_of(tx, call)
         finished = check_takes_records(call.run_id, run.state)
+        allowance = None if call.uses is None else _allowance(call.uses, used[call.namespace, call.uses.token_id])
         stream = streams.get((run.no, call.stream_id))
         if stream is None:
             if finished is not None:
                 results.append([finished] * len(call.drafts))
+                continue
+            if allowance is not None and allowance.records <= 0:
+                results.append([allowance.used_up] * len(call.drafts))
                 continue
             if all(draft.flaw is not None for draft in call.drafts):
                 results.append([draft.flaw for draft in call.drafts if draft.flaw is not None])
@@ -125,8 +135,11 @@ async def _append(tx: Transaction, calls: Sequence[AppendCall]) -> list[Outcomes
             finished=finished,
             limits=call.limits,
             now_us=call.now_us,
+            allowance=allowance,
         )
         results.append(verdict.outcomes)
+        if call.uses is not None:
+            used[call.namespace, call.uses.token_id] += len(verdict.placed)
         for placed in verdict.placed:
             draft, seq, offset, bytes_through = placed
             rows.append((run, stream, verdict.at_us, placed))
@@ -137,7 +150,13 @@ async def _append(tx: Transaction, calls: Sequence[AppendCall]) -> list[Outcomes
             tx.appended(run.no, offset, verdict.at_us)
             tx.changes.add(Change(run.no, call.stream_id))
     await _insert(tx, rows)
+    if used:
+        await tokens.store_uses(tx, used)
     return results
+
+
+def _allowance(uses: Uses, used: int) -> Allowance:
+    return Allowance(uses.max_uses - used, token_used_up(uses.token_id, uses.max_uses))
 
 
 def _run_of(tx: Transaction, call: AppendCall) -> RunRow:

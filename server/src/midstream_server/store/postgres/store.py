@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Self, TypeVar
 
 from midstream_server.domain.accept import Accepted
+from midstream_server.domain.access_token import Uses
 from midstream_server.domain.errors import Refused
 from midstream_server.domain.limits import Limits, Periods
 from midstream_server.domain.record import Draft, StoredRecord
@@ -15,6 +16,7 @@ from midstream_server.store.postgres import due, hold, purge, read, runs, timers
 from midstream_server.store.postgres.append import AppendCall
 from midstream_server.store.postgres.cancel import request_cancel
 from midstream_server.store.postgres.connections import Connection, check, connect, discard
+from midstream_server.store.postgres.credentials.store import PostgresCredentialStore
 from midstream_server.store.postgres.group_commit import GroupCommit
 from midstream_server.store.postgres.managed import lease, wake
 from midstream_server.store.postgres.managed.store import PostgresManagedStore
@@ -34,6 +36,7 @@ class PostgresStore:
         self._limits = limits
         self._periods = periods
         self._seats = seats
+        self.credentials = PostgresCredentialStore(group, reader)
         self.managed = PostgresManagedStore(group, reader, periods=periods, seats=seats)
 
     @classmethod
@@ -76,7 +79,14 @@ class PostgresStore:
             raise refused.refusal from None
 
     async def append(
-        self, namespace: str, run_id: str, stream_id: str, drafts: Sequence[Draft], *, now_us: int
+        self,
+        namespace: str,
+        run_id: str,
+        stream_id: str,
+        drafts: Sequence[Draft],
+        *,
+        now_us: int,
+        uses: Uses | None = None,
     ) -> list[Accepted | Refused]:
         call = AppendCall(
             namespace=namespace,
@@ -86,6 +96,7 @@ class PostgresStore:
             limits=self._limits,
             seats=self._seats,
             now_us=now_us,
+            uses=uses,
         )
         outcomes: list[Accepted | Refused] = await self._group.append(call)
         return outcomes
