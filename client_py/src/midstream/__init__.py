@@ -21,8 +21,10 @@ from midstream.errors import (
 # `midstream.input_stream` and `midstream.task` are the functions; the modules of these names stay importable by `from`.
 from midstream.input_stream import InputStream, Subscription, input_stream
 from midstream.models import (
+    Direction,
     Failure,
     HandlerFailure,
+    OutputStatus,
     Receipt,
     Record,
     Run,
@@ -32,6 +34,8 @@ from midstream.models import (
     SendResult,
     StreamStatus,
 )
+from midstream.output_stream import OutputStream, output, output_stream
+from midstream.output_view import OutputEvent, OutputView, Rewound, SeqRange
 from midstream.receiving.result import NotReceived, Received, ReceiveTimeout, Result
 from midstream.runtime.context import Context
 from midstream.runtime.errors import Diverged, StepFailed, StepInterrupted, UnjournaledAwait
@@ -54,6 +58,7 @@ __all__ = [
     "AttachedRun",
     "Client",
     "Context",
+    "Direction",
     "Diverged",
     "Entry",
     "Failure",
@@ -62,6 +67,10 @@ __all__ = [
     "InputStream",
     "MidstreamError",
     "NotReceived",
+    "OutputEvent",
+    "OutputStatus",
+    "OutputStream",
+    "OutputView",
     "PayloadError",
     "PermissionDenied",
     "Receipt",
@@ -70,6 +79,7 @@ __all__ = [
     "Record",
     "Result",
     "Retry",
+    "Rewound",
     "Run",
     "RunCancelled",
     "RunFinished",
@@ -79,6 +89,7 @@ __all__ = [
     "Scope",
     "SendResult",
     "Sender",
+    "SeqRange",
     "Step",
     "StepFailed",
     "StepInterrupted",
@@ -95,6 +106,8 @@ __all__ = [
     "can_send",
     "connect",
     "input_stream",
+    "output",
+    "output_stream",
     "send",
     "sign_token",
     "step",

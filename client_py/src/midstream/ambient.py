@@ -1,18 +1,32 @@
 """What a stream uses when it is told nothing: the client of the enclosing block, else a default one for the loop."""
 
 import asyncio
+from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from midstream.client import Client
     from midstream.receiving.receiver import Receiver
+    from midstream.v1.record_pb2 import Payload
 
 client_in_block: Final[ContextVar["Client | None"]] = ContextVar("midstream_client", default=None)
 """Set within `async with midstream.connect()`."""
 
 run_in_block: Final[ContextVar["Receiver | None"]] = ContextVar("midstream_run", default=None)
 """Set within `async with client.attach()`, and in a task."""
+
+
+class Outputs(Protocol):
+    """Takes what is appended to output streams."""
+
+    def append(self, stream_id: str, payload: "Payload", metadata: Mapping[str, str]) -> None: ...
+
+    async def flush(self) -> None: ...
+
+
+outputs_in_block: Final[ContextVar["Outputs | None"]] = ContextVar("midstream_outputs", default=None)
+"""Set in a task, and anew in the code of each of its steps."""
 
 _defaults: Final["dict[asyncio.AbstractEventLoop, Client]"] = {}
 

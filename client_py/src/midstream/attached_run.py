@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 from midstream import ambient
 from midstream.attached.inbox import AttachedInbox
 from midstream.attached.interruption import Interruption
+from midstream.attached.outputs import AttachedOutput
 from midstream.attached.tasks import Tasks
 from midstream.codec import ANY
 from midstream.durations import Duration
@@ -17,6 +18,7 @@ from midstream.input_stream import declared_ids
 from midstream.models import Run, RunState
 from midstream.new_run import new_run_id, run_spec
 from midstream.receiving import Receiver
+from midstream.streams import Stream
 from midstream.v1.run_pb2 import Failure, Outcome, RunSpec
 from midstream.v1.run_service_pb2 import AttachRunRequest, FinishRunRequest
 
@@ -113,6 +115,10 @@ class AttachedRun:
             f"an attached run cannot wait on {', '.join(stream_ids)}: nothing could restart this process; "
             "use once(), or make it a task that a worker executes"
         )
+
+    def output(self, stream: Stream) -> AttachedOutput:
+        """An output stream of this run: `await run.output("tokens").append(...)`."""
+        return AttachedOutput(self._connection, self.id, stream)
 
     async def __aenter__(self) -> Self:
         if self._info is not None:

@@ -2,8 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -21,10 +21,11 @@ from midstream.entry import Entry
 from midstream.errors import PayloadError, from_call
 from midstream.models import Receipt, Record, Run, RunState, SendResult
 from midstream.new_run import new_run_id, run_spec, start_run_request
+from midstream.output_view import OutputEvent, OutputView, event_of
 from midstream.sender import Many, Sender
 from midstream.streams import Stream, encode, stream_id_of
 from midstream.timestamps import to_timestamp
-from midstream.v1 import run_pb2, run_service_pb2, stream_service_pb2, token_service_pb2
+from midstream.v1 import record_pb2, run_pb2, run_service_pb2, stream_service_pb2, token_service_pb2
 
 if TYPE_CHECKING:
     from midstream.attached_run import AttachedRun
@@ -317,6 +318,42 @@ class Client:
         """Every record behind `after_offset`, in offset order, as it comes, until the run has ended. Consumes none."""
         stream_id = "" if stream is None else stream_id_of(stream)
         request = stream_service_pb2.TailRequest(run_id=run_id, stream_id=stream_id, after_offset=after_offset)
+        async with aclosing(self._tail(request)) as pages:
+            async for page in pages:
+                for record in page:
+                    yield Record.from_proto(record)
+
+    async def tail_output(
+        self, run_id: str, stream: Stream | None = None, *, after_offset: int = 0
+    ) -> AsyncGenerator[OutputEvent, None]:
+        """What the run has appended to an output stream, or to all, behind `after_offset`, as it comes.
+
+        In the order of output records, whose offsets are their own; until the run has ended. Between records there may
+        be a Rewound, which takes earlier ones back; `watch_output` applies it for you.
+        """
+        async with aclosing(self._tail(_output_tail(run_id, stream, after_offset))) as pages:
+            async for page in pages:
+                for record in page:
+                    yield event_of(record)
+
+    async def watch_output(self, run_id: str, stream: Stream | None = None) -> AsyncGenerator[OutputView, None]:
+        """What counts of the run's output, from the first record on: the same view again whenever it has changed."""
+        view = OutputView()
+        async with aclosing(self._tail(_output_tail(run_id, stream, 0))) as pages:
+            async for page in pages:
+                for record in page:
+                    view.apply(event_of(record))
+                yield view
+
+    async def read_output(self, run_id: str, stream: Stream | None = None) -> list[Record]:
+        """What counts of the run's output up to now, without what was taken back."""
+        view = OutputView()
+        async for record in self._list(run_id, stream, record_pb2.DIRECTION_OUTPUT):
+            view.apply(event_of(record))
+        return view.records
+
+    async def _tail(self, request: stream_service_pb2.TailRequest) -> AsyncGenerator[Sequence[record_pb2.Record], None]:
+        """Page after page, across broken calls, until the run has ended."""
         backoff = Backoff()
         while True:
             bearer = await self._connection.bearer.metadata()
@@ -325,8 +362,7 @@ class Client:
                 with self._connection.cut_off_by_close():
                     async for response in call:
                         backoff.reset()
-                        for record in response.records:
-                            yield Record.from_proto(record)
+                        yield response.records
                         request.after_offset = response.as_of_offset
                     return
             except grpc.aio.AioRpcError as failed:
@@ -336,19 +372,35 @@ class Client:
             await self._connection.pause(backoff, error, bearer)
 
     async def list_records(self, run_id: str, stream: Stream | None = None) -> AsyncGenerator[Record, None]:
-        """Every stored record in offset order, consumed or not."""
+        """Every stored record of input streams in offset order, consumed or not."""
+        async for record in self._list(run_id, stream, record_pb2.DIRECTION_INPUT):
+            yield Record.from_proto(record)
+
+    async def _list(
+        self, run_id: str, stream: Stream | None, direction: record_pb2.Direction.ValueType
+    ) -> AsyncGenerator[record_pb2.Record, None]:
         request = stream_service_pb2.ListRecordsRequest(
             run_id=run_id,
             stream_id="" if stream is None else stream_id_of(stream),
             page_size=_RECORDS_PER_PAGE,
+            direction=direction,
         )
         while True:
             page = await self._connection.unary(self._connection.streams.ListRecords, request)
             for record in page.records:
-                yield Record.from_proto(record)
+                yield record
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
+
+
+def _output_tail(run_id: str, stream: Stream | None, after_offset: int) -> stream_service_pb2.TailRequest:
+    return stream_service_pb2.TailRequest(
+        run_id=run_id,
+        stream_id="" if stream is None else stream_id_of(stream),
+        after_offset=after_offset,
+        direction=record_pb2.DIRECTION_OUTPUT,
+    )
 
 
 async def _each(values: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]:

@@ -1,6 +1,5 @@
 """Declaring an input stream, and receiving from it inside a run."""
 
-import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 from weakref import WeakSet
@@ -12,6 +11,7 @@ from midstream.errors import PayloadError
 from midstream.models import Receipt, Record
 from midstream.receiving.receiver import Inbox
 from midstream.receiving.result import NotReceived, Received, ReceiveTimeout, Result
+from midstream.streams import check_id
 
 if TYPE_CHECKING:
     from midstream.v1.record_pb2 import Payload
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 D = TypeVar("D")
 
-_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 _declared: "Final[WeakSet[InputStream[Any]]]" = WeakSet()
 
 
@@ -63,11 +62,7 @@ class InputStream(Generic[T]):
     """
 
     def __init__(self, id: str, type: type[T] | None = None) -> None:
-        if _ID.fullmatch(id) is None:
-            raise ValueError(
-                f"{id!r} cannot name a stream: use 1 to 128 letters, digits, '.', '_' or '-', "
-                "and begin with a letter or digit"
-            )
+        check_id(id)
         self.id = id
         self.type = type
         self.codec = codec_for(type)

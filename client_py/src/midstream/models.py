@@ -51,6 +51,17 @@ class Sender:
     subject: str
 
 
+class Direction(StrEnum):
+    """Which way a stream goes: into the run, or out of it."""
+
+    INPUT = "INPUT"
+    OUTPUT = "OUTPUT"
+
+
+_INPUT: Final = Direction.INPUT
+_OUTPUT: Final = Direction.OUTPUT
+
+
 @dataclass(frozen=True)
 class Record:
     """A stored record. `value` is its plain JSON value or bytes; `InputStream.decode` gives the stream's own type."""
@@ -64,6 +75,7 @@ class Record:
     accept_time: datetime
     key: str
     metadata: Mapping[str, str]
+    direction: Direction = Direction.INPUT
 
     @cached_property
     def value(self) -> Any:
@@ -83,6 +95,7 @@ class Record:
             accept_time=to_datetime(record.accept_time),
             key=record.idempotency_key,
             metadata=dict(record.metadata),
+            direction=_OUTPUT if record.direction == record_pb2.DIRECTION_OUTPUT else _INPUT,
         )
 
 
@@ -140,6 +153,14 @@ class StreamStatus:
     @classmethod
     def from_proto(cls, stream: run_pb2.StreamStatus) -> Self:
         return cls(stream.stream_id, stream.last_seq, stream.cursor, stream.unread_count, stream.unread_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputStatus:
+    """An output stream of a run, and its newest record's seq."""
+
+    stream_id: str
+    last_seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +223,8 @@ class Run:
     result_proto: record_pb2.Payload | None = field(repr=False)
     access_token: AccessToken | None = field(default=None, compare=False)
     """Where `start_run` was to make one."""
+    outputs: tuple[OutputStatus, ...] = ()
+    """Not in a list of runs."""
 
     @cached_property
     def payload(self) -> Any:
@@ -238,4 +261,5 @@ class Run:
             metadata=dict(run.metadata),
             payload_proto=run.payload if run.HasField("payload") else None,
             result_proto=run.result if run.HasField("result") else None,
+            outputs=tuple(OutputStatus(each.stream_id, each.last_seq) for each in run.outputs),
         )

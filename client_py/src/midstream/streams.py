@@ -1,5 +1,6 @@
 """How a record is addressed and wrapped: shared by the asyncio client and the blocking `send`."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
@@ -11,8 +12,15 @@ MAX_PAYLOAD_BYTES: Final = 4 * 1024 * 1024
 """A server takes no larger message, whatever its settings; one would break the call for the other records on it."""
 
 
+MAX_OUTPUT_BYTES: Final = 1024 * 1024
+"""Of one record's content: the most that a server may be set to. Here, since an append does not wait for the server."""
+_MAX_PAIRS: Final = 32
+_MAX_PAIRS_BYTES: Final = 8 * 1024
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
+
+
 class DeclaredStream(Protocol):
-    """What sending needs of an InputStream."""
+    """What sending needs of an InputStream, and appending of an OutputStream."""
 
     id: str
 
@@ -34,7 +42,7 @@ def encode(stream: Stream, value: Any) -> Payload:
     except PayloadError as error:
         raise _in_stream(error, stream_id_of(stream)) from error
     if payload.ByteSize() > MAX_PAYLOAD_BYTES:
-        raise _in_stream(_too_large(payload), stream_id_of(stream))
+        raise _in_stream(_too_large(payload.ByteSize(), MAX_PAYLOAD_BYTES), stream_id_of(stream))
     return payload
 
 
@@ -44,6 +52,38 @@ def check_pairs(metadata: Mapping[str, str] | None) -> dict[str, str]:
     if not all(isinstance(text, str) for pair in pairs.items() for text in pair):
         raise TypeError(f"metadata maps strings to strings, got {pairs!r}")
     return pairs
+
+
+def check_id(id: str) -> None:
+    """Raises ValueError where it cannot name a stream."""
+    if _ID.fullmatch(id) is None:
+        raise ValueError(
+            f"{id!r} cannot name a stream: use 1 to 128 letters, digits, '.', '_' or '-', "
+            "and begin with a letter or digit"
+        )
+
+
+def encode_output(stream: Stream, value: Any, metadata: Mapping[str, str] | None) -> tuple[Payload, Mapping[str, str]]:
+    """What is to be appended to an output stream. Raises PayloadError, and ValueError for too much metadata."""
+    payload = encode(stream, value)
+    if payload.ByteSize() > MAX_OUTPUT_BYTES and (size := _content_bytes(payload)) > MAX_OUTPUT_BYTES:
+        raise _in_stream(_too_large(size, MAX_OUTPUT_BYTES), stream_id_of(stream))
+    if not metadata:
+        return payload, {}
+    pairs = check_pairs(metadata)
+    if len(pairs) > _MAX_PAIRS or sum(len(text.encode()) for pair in pairs.items() for text in pair) > _MAX_PAIRS_BYTES:
+        raise ValueError(f"metadata is at most {_MAX_PAIRS} pairs and {_MAX_PAIRS_BYTES:,} bytes")
+    return payload, pairs
+
+
+def _content_bytes(payload: Payload) -> int:
+    match payload.WhichOneof("content"):
+        case "json":
+            return len(payload.json.encode())
+        case "proto":
+            return len(payload.proto.value)
+        case _:
+            return len(payload.raw)
 
 
 def _in_stream(error: PayloadError, stream_id: str) -> PayloadError:
@@ -57,10 +97,10 @@ def _in_stream(error: PayloadError, stream_id: str) -> PayloadError:
     )
 
 
-def _too_large(payload: Payload) -> PayloadError:
+def _too_large(size: int, limit: int) -> PayloadError:
     return PayloadError(
-        f"a payload of {payload.ByteSize()} bytes is too large for any server; store it elsewhere and send a reference",
+        f"a payload of {size} bytes is too large for any server; store it elsewhere and send a reference",
         reason="PAYLOAD_TOO_LARGE",
         code="INVALID_ARGUMENT",
-        metadata={"payload_bytes": str(payload.ByteSize()), "max_payload_bytes": str(MAX_PAYLOAD_BYTES)},
+        metadata={"payload_bytes": str(size), "max_payload_bytes": str(limit)},
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, TypeVarTuple, overload
 
 from midstream.durations import Duration
 from midstream.models import Receipt, Run
+from midstream.output_stream import OutputStream, output
 from midstream.runtime.retry import Retry
 from midstream.runtime.step_function import StepOptions, issue_step
 from midstream.runtime.times import to_datetime
@@ -136,6 +137,14 @@ class Context:
         return await self._execution.client.start_run(
             task, payload, run_id=run_id, records=records, max_duration=max_duration, metadata=metadata
         )
+
+    @overload
+    def output(self, stream: str) -> OutputStream[Any]: ...
+    @overload
+    def output(self, stream: OutputStream[R]) -> OutputStream[R]: ...
+    def output(self, stream: str | OutputStream[Any]) -> OutputStream[Any]:
+        """An output stream of this run: `ctx.output("tokens").append(...)`, in the task and in its steps' code."""
+        return output(stream)
 
     def restart_with(self, state: Any) -> NoReturn:
         """Ends the function and calls it anew with `state` as its payload: for a run whose log would grow for ever.

@@ -16,6 +16,7 @@ from midstream.runtime.pending_step import PendingStep
 from midstream.runtime.receiver import ManagedReceiver
 from midstream.runtime.run_client import RunClient
 from midstream.runtime.steps import Steps
+from midstream.runtime.task_outputs import TaskOutputs
 from midstream.runtime.timers import Timers
 from midstream.runtime.times import to_us
 from midstream.v1.entry_pb2 import Checkpoint, Consumed, Entry
@@ -69,7 +70,9 @@ class Execution:
         self.steps_issued = Steps(self._operations, self._loop, f"{run_id}:{generation}")
         self.client = RunClient(self)
         self._context = copy_context()
+        self.outputs = TaskOutputs(self._operations)
         self._context.run(ambient.run_in_block.set, self._receiver)
+        self._context.run(ambient.outputs_in_block.set, self.outputs)
         self._context.run(ambient.client_in_block.set, cast("Client", self.client))
 
     # What the host reads.

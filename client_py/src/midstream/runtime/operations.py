@@ -8,7 +8,7 @@ from zlib import crc32
 from midstream.runtime.errors import Diverged
 from midstream.v1.entry_pb2 import Checkpoint
 
-Kind = Literal["drain", "on", "once", "send", "start_run", "step", "timer", "wait", "wait_any"]
+Kind = Literal["drain", "on", "once", "output", "send", "start_run", "step", "timer", "wait", "wait_any"]
 
 _FNV_PRIME: Final = 0x100000001B3
 _FNV_START: Final = 0xCBF29CE484222325

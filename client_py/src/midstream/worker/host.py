@@ -19,6 +19,7 @@ from midstream.worker import run_log
 from midstream.worker.alarm import Alarm
 from midstream.worker.calls import Caller
 from midstream.worker.outbound import Outbound
+from midstream.worker.outputs import RunOutputs
 from midstream.worker.server_time import ServerTime
 from midstream.worker.step_runner import StepRunner
 
@@ -50,6 +51,7 @@ class RunHost:
         self._context.run(run_log.current.set, run_log.RunInLog(assigned.run_id, task.name, self._is_replaying))
         self._out = Outbound(assigned.run_id, assigned.epoch, send)
         self._server_time = ServerTime(clock)
+        self._outputs = RunOutputs(assigned.run_id, assigned.epoch, send=send, on_all_stored=self._settle)
         self._steps = StepRunner(
             epoch=assigned.epoch,
             append=self._append,
@@ -57,6 +59,7 @@ class RunHost:
             clock=clock,
             server_time=self._server_time,
             context=self._context,
+            outputs=self._outputs,
         )
         self._timer_alarm = Alarm(clock, self._ask_for_timers)
         self._idle_alarm = Alarm(clock, self._idle)
@@ -90,6 +93,8 @@ class RunHost:
                 self._server_time.exactly(to_us(frame.early.server_time))
                 self._out.answered("timer_fired", frame.early.operation)
                 self._settle()
+            elif kind == "output_stored":
+                self._outputs.stored(frame.output_stored)
             elif kind == "opened":
                 self._speak_again()
             elif kind == "drain":
@@ -147,6 +152,7 @@ class RunHost:
         execution = self._execution
         if self._received_offset < self._assigned.last_offset:
             return
+        self._append_outputs()
         self._steps.follow(execution)
         if execution.ended:
             self._conclude()
@@ -163,6 +169,8 @@ class RunHost:
             return
         self._timer_alarm.set(None)
         self._idle_alarm.set(None)
+        if not self._outputs.all_stored:
+            return  # what was appended outlives the process that is to be killed
         execution = self._execution
         if execution.restart is not None:
             self._out.restart(execution, execution.restart)
@@ -175,6 +183,7 @@ class RunHost:
             # Said twice it would restart the run twice. Whether it was heard, the log knows.
             self._give_back("the call broke while the run was restarted")
         else:
+            self._outputs.again()
             self._out.again(self._execution)
 
     def _give_back(self, reason: str) -> None:
@@ -184,6 +193,7 @@ class RunHost:
     # Steps and timers.
 
     def _append(self, entry: Entry) -> None:
+        self._outputs.send_all()
         self._out.append(self._execution, entry)
 
     def _set_timer_alarm(self) -> None:
@@ -198,10 +208,23 @@ class RunHost:
                 self._append(entries.timer_fired(operation, due_us))
         self._set_timer_alarm()
 
+    # Output streams.
+
+    def _append_outputs(self) -> None:
+        """Sends what the task has appended outside of steps; known from before is what preceded a suspension."""
+        new = self._execution.outputs.new
+        if new:
+            known = self._assigned.suspended.operations
+            self._outputs.put_all(record for record in new if record.operation >= known)
+            new.clear()
+
     # Suspending.
 
+    def _may_suspend(self) -> bool:
+        return self._execution.suspendable and self._outputs.all_stored and not self._out.is_ending
+
     def _set_idle_alarm(self) -> None:
-        if not self._execution.suspendable or self._out.is_ending:
+        if not self._may_suspend():
             self._idle_alarm.set(None)
         elif self._idle_timeout_us == 0:
             self._idle()
@@ -209,7 +232,7 @@ class RunHost:
             self._idle_alarm.set(self._idle_since_us + self._idle_timeout_us)
 
     def _idle(self) -> None:
-        if not self._execution.suspendable or self._out.is_ending:
+        if not self._may_suspend():
             return
         idle_until_us = self._idle_since_us + self._idle_timeout_us
         if self._clock.now_us() < idle_until_us:
@@ -230,3 +253,4 @@ class RunHost:
         for alarm in (self._timer_alarm, self._idle_alarm, self._progress_alarm):
             alarm.set(None)
         self._steps.abort_all()
+        self._outputs.close()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from midstream import ambient
 from midstream.clock import Clock
 from midstream.runtime.execution import Execution
 from midstream.runtime.pending_step import FunctionCall, PendingStep
@@ -16,6 +17,7 @@ from midstream.runtime.step_function import step_key_in_step
 from midstream.streams import MAX_PAYLOAD_BYTES
 from midstream.v1.entry_pb2 import Entry
 from midstream.worker import calls
+from midstream.worker.outputs import RunOutputs, StepOutputs
 from midstream.worker.server_time import ServerTime
 
 
@@ -41,6 +43,7 @@ class StepRunner:
         clock: Clock,
         server_time: ServerTime,
         context: Context,
+        outputs: RunOutputs,
     ) -> None:
         self._epoch = epoch
         self._append = append
@@ -48,6 +51,7 @@ class StepRunner:
         self._clock = clock
         self._server_time = server_time
         self._context = context
+        self._outputs = outputs
         self._attempts: dict[int, _Attempt] = {}
 
     def follow(self, execution: Execution) -> None:
@@ -82,10 +86,13 @@ class StepRunner:
                 return
         context = self._context.copy()
         context.run(step_key_in_step.set, step.key)
+        outputs = self._outputs.of_step(step.operation, step.attempt)
+        context.run(ambient.outputs_in_block.set, outputs)
         loop = asyncio.get_running_loop()
-        attempt.code = loop.create_task(self._run(step, attempt, context), name=f"step {step.key}", context=context)
+        code = self._run(step, attempt, context, outputs)
+        attempt.code = loop.create_task(code, name=f"step {step.key}", context=context)
 
-    async def _run(self, step: PendingStep, attempt: _Attempt, context: Context) -> None:
+    async def _run(self, step: PendingStep, attempt: _Attempt, context: Context, outputs: StepOutputs) -> None:
         if step.not_before_us:
             await self._clock.sleep_until(self._server_time.by_own_clock(step.not_before_us))
         begun_ns = time.monotonic_ns()
@@ -100,6 +107,7 @@ class StepRunner:
             entry = step.returned(value)
             if entry.ByteSize() > MAX_PAYLOAD_BYTES:
                 entry = step.raised(ValueError(_too_large(step, entry)))
+        outputs.end()
         entry.step_ended.duration.FromNanoseconds(time.monotonic_ns() - begun_ns)
         # Otherwise it was aborted meanwhile, and nobody waits for it.
         if self._attempts.get(step.operation) is attempt and not step.cancelled:

@@ -112,6 +112,8 @@ class Worker:
                 self.runs.fenced(frame.fenced.run_id, frame.fenced.epoch)
             case "suspend_refused":
                 self.runs.relay(frame.suspend_refused.run_id, frame.suspend_refused.epoch, data)
+            case "output_stored":
+                self.runs.relay(frame.output_stored.run_id, frame.output_stored.epoch, data)
             case "early":
                 self.runs.relay(frame.early.run_id, frame.early.epoch, data)
             case "opened":
