@@ -1,5 +1,5 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
-import { MidstreamError } from "../error.js";
+import { fromStatus, MidstreamError } from "../error.js";
 import {
   FollowRequestSchema,
   type FollowResponse,
@@ -34,7 +34,10 @@ export function followByWebSocket(url: string): FollowSource {
     };
     socket.onmessage = ({ data }) => {
       try {
-        arrived.push(fromBinary(FollowResponseSchema, new Uint8Array(data as ArrayBuffer)));
+        const response = fromBinary(FollowResponseSchema, new Uint8Array(data as ArrayBuffer));
+        // The error of the whole call is of no target. The server closes the socket after it.
+        if (response.ref === 0n && response.what.case === "error") end(fromStatus(response.what.value));
+        else arrived.push(response);
         wake();
       } catch (error) {
         end(error);

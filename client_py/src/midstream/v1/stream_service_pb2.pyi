@@ -881,7 +881,7 @@ class FollowResponse(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     ref: _builtins.int
-    """The `ref` of the target; 0 for a heartbeat."""
+    """The `ref` of the target; 0 for a heartbeat, and over a WebSocket for the error of the whole call."""
     @_builtins.property
     def records(self) -> Global___TailResponse:
         """Some records."""

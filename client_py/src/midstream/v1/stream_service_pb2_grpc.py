@@ -210,7 +210,8 @@ class StreamServiceServicer(object):
         a client that has not heard anything for 40 seconds should call again.
 
         Also served over WebSocket, at the path of this RPC on the web listener: the first message is the FollowRequest, and
-        each message from the server a FollowResponse, all in protobuf's binary encoding.
+        each message from the server a FollowResponse, all in protobuf's binary encoding. The call's end closes the socket:
+        with 1000 for OK, else with 4000 and the number of the status code, after a last message with `ref` 0 and the `error`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -113,7 +113,8 @@ class StreamServiceStub:
     a client that has not heard anything for 40 seconds should call again.
 
     Also served over WebSocket, at the path of this RPC on the web listener: the first message is the FollowRequest, and
-    each message from the server a FollowResponse, all in protobuf's binary encoding.
+    each message from the server a FollowResponse, all in protobuf's binary encoding. The call's end closes the socket:
+    with 1000 for OK, else with 4000 and the number of the status code, after a last message with `ref` 0 and the `error`.
     """
     AppendOutput: _grpc.UnaryUnaryMultiCallable[_stream_service_pb2.AppendOutputRequest, _stream_service_pb2.AppendOutputResponse]
     """Appends 1 to 1,000 records to an output stream of an attached run, in one transaction. A managed run's task appends
@@ -210,7 +211,8 @@ class StreamServiceAsyncStub(StreamServiceStub):
     a client that has not heard anything for 40 seconds should call again.
 
     Also served over WebSocket, at the path of this RPC on the web listener: the first message is the FollowRequest, and
-    each message from the server a FollowResponse, all in protobuf's binary encoding.
+    each message from the server a FollowResponse, all in protobuf's binary encoding. The call's end closes the socket:
+    with 1000 for OK, else with 4000 and the number of the status code, after a last message with `ref` 0 and the `error`.
     """
     AppendOutput: _aio.UnaryUnaryMultiCallable[_stream_service_pb2.AppendOutputRequest, _stream_service_pb2.AppendOutputResponse]  # type: ignore[assignment]
     """Appends 1 to 1,000 records to an output stream of an attached run, in one transaction. A managed run's task appends
@@ -352,7 +354,8 @@ class StreamServiceServicer(metaclass=_abc_1.ABCMeta):
         a client that has not heard anything for 40 seconds should call again.
 
         Also served over WebSocket, at the path of this RPC on the web listener: the first message is the FollowRequest, and
-        each message from the server a FollowResponse, all in protobuf's binary encoding.
+        each message from the server a FollowResponse, all in protobuf's binary encoding. The call's end closes the socket:
+        with 1000 for OK, else with 4000 and the number of the status code, after a last message with `ref` 0 and the `error`.
         """
 
     @_abc_1.abstractmethod

@@ -948,7 +948,7 @@ export const FollowRequest_TargetSchema: GenMessage<FollowRequest_Target> = /*@_
  */
 export type FollowResponse = Message<"midstream.v1.FollowResponse"> & {
   /**
-   * The `ref` of the target; 0 for a heartbeat.
+   * The `ref` of the target; 0 for a heartbeat, and over a WebSocket for the error of the whole call.
    *
    * @generated from field: int64 ref = 1;
    */
@@ -1314,7 +1314,8 @@ export const StreamService: GenService<{
    * a client that has not heard anything for 40 seconds should call again.
    *
    * Also served over WebSocket, at the path of this RPC on the web listener: the first message is the FollowRequest, and
-   * each message from the server a FollowResponse, all in protobuf's binary encoding.
+   * each message from the server a FollowResponse, all in protobuf's binary encoding. The call's end closes the socket:
+   * with 1000 for OK, else with 4000 and the number of the status code, after a last message with `ref` 0 and the `error`.
    *
    * @generated from rpc midstream.v1.StreamService.Follow
    */
