@@ -1,3 +1,7 @@
+import { type ReceiveOptions, receivingFrom, type Subscription } from "./input-stream.js";
+import type { StreamRecord } from "./models.js";
+import type { Result } from "./receiving/result.js";
+
 declare const valueType: unique symbol;
 
 /** A stream's declaration: its name within a run, and the type of its values. */
@@ -9,7 +13,23 @@ export interface StreamDeclaration<T, D extends "input" | "output"> {
 }
 
 /** A named, typed, ordered channel into a run. */
-export type InputStream<T> = StreamDeclaration<T, "input">;
+export interface InputStream<T> extends StreamDeclaration<T, "input">, Receiving<T> {}
+
+/** The four ways to receive. They work in a run's code: a task's, or that within `client.attach`. */
+export interface Receiving<T> extends AsyncIterable<T> {
+  /** Calls the handler with every record, in order, one call at a time, first with the buffered ones. */
+  on(handler: (value: T, record: StreamRecord<T>) => unknown): Subscription;
+  /** The oldest unconsumed record, or the next to arrive. The process stays. */
+  once(options?: ReceiveOptions): Promise<Result<T>>;
+  /** As `once`; a task's process may be gone meanwhile. */
+  wait(options?: ReceiveOptions): Promise<Result<T>>;
+  /** The newest unconsumed value, which stays; undefined where there is none. */
+  peek(): T | undefined;
+  /** As `peek`, with what else is known of it. */
+  peekRecord(): StreamRecord<T> | undefined;
+  /** Takes all that is there. */
+  drain(): Promise<T[]>;
+}
 
 /** A named, typed, ordered channel out of a run. */
 export type OutputStream<T> = StreamDeclaration<T, "output">;
@@ -27,7 +47,7 @@ export const streams: {
   input<T = unknown>(declaration: { id: string }): InputStream<T>;
   output<T = unknown>(declaration: { id: string }): OutputStream<T>;
 } = {
-  input: ({ id }) => ({ direction: "input", id: checked(id) }),
+  input: <T>({ id }: { id: string }) => ({ direction: "input", id: checked(id), ...receivingFrom<T>(id) }),
   output: ({ id }) => ({ direction: "output", id: checked(id) }),
 };
 

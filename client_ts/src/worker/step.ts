@@ -18,7 +18,7 @@ export function step<A extends unknown[], R>(
   const policy = stepPolicy(options);
   return async (...args): Promise<Awaited<R>> => {
     const execution = currentExecution();
-    if (execution === undefined) return (await call(...args));
+    if (execution === undefined) return await call(...args);
     const copied = structuredClone(args);
     const request = { ...policy, call: { kind: "function" as const, run: () => call(...structuredClone(copied)) } };
     return (await execution.steps.run("step", name, request)) as Awaited<R>;

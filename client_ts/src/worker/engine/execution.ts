@@ -13,6 +13,7 @@ import { type Outcome, Outcome_CancelledSchema, OutcomeSchema } from "../../gen/
 import { toRecord } from "../../models.js";
 import type { Task } from "../task.js";
 import { TaskContext } from "./context.js";
+import "./views.js";
 import { RunCancelled, type UnjournaledAwait } from "./errors.js";
 import { failureOf } from "./failures.js";
 import { Operations } from "./operations.js";
