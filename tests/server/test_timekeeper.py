@@ -78,7 +78,8 @@ def machine() -> FrozenMachine:
 @pytest.fixture
 def timekeeper(store: Watched, hub: Hub, clock: ManualClock, machine: FrozenMachine) -> Timekeeper:
     pauses = Pauses(LEASE_US // 2, clocks=[machine])
-    return Timekeeper(store, store.managed, hub, clock, pauses, lease_us=LEASE_US)
+    expiry_us = PERIODS.unheld_expiry_us
+    return Timekeeper(store, store.managed, hub, clock, pauses, lease_us=LEASE_US, unheld_expiry_us=expiry_us)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from store.outputs import Outputs, ranges_of, tokens, written
 from support.postgres import Databases
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest, tmp_path: Path, databases: Databases) -> Iterator[Engine]:
     """The engines that have output streams."""
     with ENGINES[request.param](tmp_path, databases) as engine:

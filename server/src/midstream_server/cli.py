@@ -15,7 +15,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from midstream_server import keys_command
 from midstream_server.server import Server, StartError
-from midstream_server.settings import SettingError, Settings, env_name, flag_name, load, shown_default
+from midstream_server.settings import SettingError, Settings, env_name, flag_name, load, shown_default, without_password
 from midstream_server.telemetry import log
 
 EXIT_START_FAILED = 1
@@ -45,7 +45,10 @@ async def _serve(settings: Settings) -> None:
     await server.start()
     _tame_garbage_collector()
     log.server_started(
-        url=server.url, web_url=server.web_url, metrics_url=server.metrics_url, database=str(settings.database)
+        url=server.url,
+        web_url=server.web_url,
+        metrics_url=server.metrics_url,
+        database=without_password(str(settings.place)),
     )
     name = await signalled
     log.server_draining(signal=name, drain_seconds=settings.drain_seconds)
@@ -88,7 +91,7 @@ def _first_signal() -> asyncio.Future[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="midstream-server",
-        description="Serves Midstream over gRPC from one SQLite database, until SIGTERM or SIGINT.",
+        description="Serves Midstream over gRPC from one database, on SQLite or PostgreSQL, until SIGTERM or SIGINT.",
         epilog="`midstream-server keys --help` tells of API keys. "
         "A flag wins over its environment variable. Durations are written as 7d, 24h, 90s or 500ms.",
         allow_abbrev=False,

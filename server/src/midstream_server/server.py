@@ -13,18 +13,20 @@ from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
 from midstream.clock import Clock, ManualClock, SystemClock
 from midstream.v1 import run_service_pb2, stream_service_pb2, token_service_pb2, worker_service_pb2
 from midstream_server import listening
+from midstream_server.domain.errors import Refused
 from midstream_server.drain import Drain
 from midstream_server.listening import reachable
 from midstream_server.operations.core import Core
 from midstream_server.operations.gate import Gate
 from midstream_server.operations.hub import Hub
 from midstream_server.operations.pauses import Pauses
+from midstream_server.operations.replica import Replica
 from midstream_server.operations.timekeeper import Timekeeper
 from midstream_server.operations.work.dispatcher import Dispatcher
 from midstream_server.settings import Settings, split_address
 from midstream_server.store import CommitReport, DatabaseUnusable
 from midstream_server.store.credentials import CredentialStore
-from midstream_server.store.sqlite.store import SqliteStore
+from midstream_server.store.opening import open_store
 from midstream_server.telemetry import log
 from midstream_server.telemetry.http import MetricsHttp, TakeSnapshot
 from midstream_server.telemetry.metrics import Metrics
@@ -164,8 +166,8 @@ class Server:
 
         dispatcher = Dispatcher()
         try:
-            store = SqliteStore(
-                self.settings.database,
+            store = await open_store(
+                self.settings.place,
                 limits=self.settings.limits,
                 periods=self.settings.periods,
                 on_commit=on_commit,
@@ -174,12 +176,32 @@ class Server:
         except DatabaseUnusable as error:
             raise StartError(str(error)) from None
         started.push_async_callback(store.close)
-        # Nobody could hold a run, or renew a lease, while the server was away.
-        await store.managed.extend_leases(lease_until_us=self.clock.now_us() + self.settings.lease)
-        await store.postpone_unheld(due_us=self.clock.now_us() + self.settings.unheld_expiry)
         await self._open_gate(started, store.credentials)
         pauses = Pauses(tolerated_us=self.settings.lease // 2)
-        self._timekeeper = Timekeeper(store, store.managed, hub, self.clock, pauses, lease_us=self.settings.lease)
+        self._timekeeper = Timekeeper(
+            store,
+            store.managed,
+            hub,
+            self.clock,
+            pauses,
+            lease_us=self.settings.lease,
+            unheld_expiry_us=self.settings.unheld_expiry,
+        )
+        replica = Replica(
+            store,
+            store.managed,
+            hub=hub,
+            dispatcher=dispatcher,
+            timekeeper=self._timekeeper,
+            clock=self.clock,
+            lease_us=self.settings.lease,
+            unheld_expiry_us=self.settings.unheld_expiry,
+        )
+        try:
+            await replica.start()
+        except Refused as refused:
+            raise StartError(refused.message) from None
+        started.push_async_callback(replica.stop)
         self._timekeeper.start()
         started.push_async_callback(self._timekeeper.stop)
         return Core(

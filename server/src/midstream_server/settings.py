@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
@@ -13,6 +14,8 @@ from midstream_server.domain.limits import Limits, Periods, TokenLimits
 from midstream_server.web.origins import check_origin
 
 ENV_PREFIX = "MIDSTREAM_"
+_SQLITE = "sqlite"
+_STORES = (_SQLITE, "postgresql", "postgres")
 
 
 class SettingError(ValueError):
@@ -40,6 +43,15 @@ def _checked_optional_address(address: str) -> str:
     return address and _checked_address(address)
 
 
+def _checked_store(url: str) -> str:
+    scheme, colon, rest = url.partition("://")
+    if url and (not colon or scheme not in _STORES or not rest):
+        raise ValueError(
+            "write sqlite:///midstream.db, sqlite:////var/lib/midstream.db or postgresql://user@host:5432/database"
+        )
+    return url
+
+
 def _duration_us(value: Any) -> int:
     try:
         return durations.parse(value)
@@ -49,6 +61,7 @@ def _duration_us(value: Any) -> int:
 
 DurationUs = Annotated[int, BeforeValidator(_duration_us)]
 """Written as `7d` or `30s`; whole microseconds once read."""
+StoreUrl = Annotated[str, AfterValidator(_checked_store)]
 Address = Annotated[str, AfterValidator(_checked_address)]
 OptionalAddress = Annotated[str, AfterValidator(_checked_optional_address)]
 
@@ -120,6 +133,11 @@ class Settings(BaseSettings):
     web_tls_client_ca: OptionalPath = Field(default=None, description="as tls-client-ca, for the web listener")
     database: Path = Field(
         default=Path("midstream.db"), description="path of the SQLite database, created where there is none"
+    )
+    store: StoreUrl = Field(
+        default="",
+        description="sqlite:///path (a fourth slash for an absolute one), or postgresql://user:password@host:port/name "
+        "for many servers, several hosts separated by commas; empty for the SQLite database of --database",
     )
     metrics_listen: OptionalAddress = Field(
         default="127.0.0.1:9464",
@@ -199,6 +217,14 @@ class Settings(BaseSettings):
         return _listed(self.web_origins)
 
     @property
+    def place(self) -> Path | str:
+        """Where the store is: the path of an SQLite database, or the URL of one on PostgreSQL."""
+        scheme, _, rest = self.store.partition("://")
+        if not self.store:
+            return self.database
+        return Path(rest.removeprefix("/")) if scheme == _SQLITE else self.store
+
+    @property
     def limits(self) -> Limits:
         return Limits(
             max_payload_bytes=self.max_payload_bytes,
@@ -228,6 +254,11 @@ def shown_default(field: str) -> str:
     return "empty" if info.default in ("", None) else str(info.default)
 
 
+def without_password(text: str) -> str:
+    """For logs and messages: a URL's password is masked."""
+    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
+
+
 def env_name(field: str) -> str:
     return ENV_PREFIX + field.upper()
 
@@ -251,4 +282,4 @@ def _explain(problem: Any, flags: dict[str, str]) -> str:
     field = str(problem["loc"][0])
     name = flag_name(field) if field in flags else env_name(field)
     written = flags.get(field, os.environ.get(env_name(field), problem["input"]))
-    return f"{name}={written!r}: {message}"
+    return f"{name}={without_password(str(written))!r}: {message}"

@@ -1,7 +1,7 @@
 """Tells readers to look again. A ring carries no data: what there is to see is in the store."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -101,6 +101,10 @@ class Hub:
                 ):
                     watch.ring()
 
+    def ring_share(self, share: int, of: int) -> None:
+        """Rings for one of `of` shares of the runs, so that all can be rung without a crowd."""
+        self.ring([Change(run_no, None) for run_no in self._watches if run_no % of == share % of])
+
     def ring_all(self) -> None:
         for watches in tuple(self._watches.values()):
             for watch in tuple(watches):
@@ -120,6 +124,10 @@ class Hub:
                     self._ended.discard(run_no)
                 else:
                     self._last_held_us[run_no] = self._clock.now_us()
+
+    def held(self) -> Collection[int]:
+        """The numbers of the runs that are held at present."""
+        return tuple(self._holders)
 
     def last_held_us(self, run_no: int) -> int | None:
         """When a run was last held, as far as this process knows: now, if it is held at present."""

@@ -10,6 +10,7 @@ from midstream_server.domain.names import check_name
 from midstream_server.domain.record import StoredRecord
 from midstream_server.operations.core import Core
 from midstream_server.operations.hub import Watch
+from midstream_server.operations.patience import patiently
 from midstream_server.store import HandlerFailure, Hold
 
 MAX_CREDIT_GRANT = 100_000
@@ -73,12 +74,15 @@ class Subscription:
                 yield Acked(self._cursor)
             if self._left:
                 return
-            look = await self._core.store.look(
-                self._hold.run_no,
-                self._stream_id,
-                after_seq=self._delivered_seq,
-                max_records=min(self._credit, BATCH_RECORDS),
-                max_bytes=FRAME_BYTES,
+            look = await patiently(
+                self._core.drain,
+                lambda: self._core.store.look(
+                    self._hold.run_no,
+                    self._stream_id,
+                    after_seq=self._delivered_seq,
+                    max_records=min(self._credit, BATCH_RECORDS),
+                    max_bytes=FRAME_BYTES,
+                ),
             )
             if look is None:
                 raise errors.run_not_found(self._run_id)

@@ -11,6 +11,7 @@ from midstream_server.domain.record import Direction
 from midstream_server.operations.core import Core
 from midstream_server.operations.hub import Bell
 from midstream_server.operations.list_records import reader_of
+from midstream_server.operations.patience import patiently
 from midstream_server.operations.reader import Then
 from midstream_server.operations.subscribe import check_position
 from midstream_server.store import Page
@@ -73,12 +74,15 @@ class RecordReader:
         self._after_offset = after_offset
 
     async def look(self) -> tuple[Page | None, Then]:
-        page = await self._read(
-            self._run_no,
-            self._stream_id,
-            after_offset=self._after_offset,
-            max_records=BATCH_RECORDS,
-            max_bytes=FRAME_BYTES,
+        page = await patiently(
+            self._core.drain,
+            lambda: self._read(
+                self._run_no,
+                self._stream_id,
+                after_offset=self._after_offset,
+                max_records=BATCH_RECORDS,
+                max_bytes=FRAME_BYTES,
+            ),
         )
         if page is None:
             raise errors.run_not_found(self.run_id)

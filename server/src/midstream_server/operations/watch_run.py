@@ -9,6 +9,7 @@ from midstream_server.domain.run import Run
 from midstream_server.operations.core import Core
 from midstream_server.operations.find_runs import get_run
 from midstream_server.operations.hub import Bell
+from midstream_server.operations.patience import patiently
 from midstream_server.operations.reader import Then
 
 PAUSE_SECONDS = 0.1
@@ -49,7 +50,7 @@ class StateReader:
         self._seen: Run | None = None
 
     async def look(self) -> tuple[Run | None, Then]:
-        run = await self._core.store.get_run(self._namespace, self._run_id)
+        run = await patiently(self._core.drain, lambda: self._core.store.get_run(self._namespace, self._run_id))
         changed, self._seen = run != self._seen, run
         if run.state.final:
             return run if changed else None, Then.END

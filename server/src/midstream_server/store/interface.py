@@ -6,15 +6,18 @@ they were made. Reading calls see everything that was written before they were m
 Errors: `Refused`, with STORE_UNAVAILABLE when the store itself failed; then nothing of the call was acknowledged.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from midstream_server.domain.accept import Accepted
 from midstream_server.domain.access_token import Uses
 from midstream_server.domain.errors import Refused
 from midstream_server.domain.record import Direction, Draft, StoredRecord
 from midstream_server.domain.run import Kind, Run, State, TimerKind
+
+if TYPE_CHECKING:
+    from midstream_server.store.notice import Notice
 
 
 class Change(NamedTuple):
@@ -100,6 +103,17 @@ class Snapshot(NamedTuple):
 class Store(Protocol):
     """See the module."""
 
+    shared: bool
+    """Whether other servers may be working on it too."""
+
+    async def listen(self, heard: Callable[["Notice"], None], resume: Callable[[bool], Awaitable[None]]) -> None:
+        """Begins to hear of what other servers commit.
+
+        `resume` is awaited before this returns, and again whenever the store has been away, so that what was missed is
+        looked for. True: no other server was there in the meantime; none will hear True until it has returned.
+        """
+        ...
+
     async def create_run(self, new: NewRun, *, now_us: int) -> tuple[Run, bool]:
         """Creates a run with its first records, or finds it; true if created.
 
@@ -181,8 +195,8 @@ class Store(Protocol):
         """When the next timer is due."""
         ...
 
-    async def postpone_unheld(self, *, due_us: int) -> None:
-        """Puts off every expiry for want of a holder to `due_us` at the earliest."""
+    async def postpone_unheld(self, *, due_us: int, runs: Collection[int] | None = None) -> None:
+        """Puts off expiries for want of a holder to `due_us` at the earliest: those of `runs`, by number, or all."""
         ...
 
     async def look(

@@ -103,6 +103,11 @@ def pause_noticed() -> None:
     _log.warning("pause_noticed")
 
 
+def claims_delayed(*, error: BaseException) -> None:
+    """Queued runs could not be claimed for the workers here; they are tried again soon."""
+    _log.warning("claims_delayed", exc_info=error)
+
+
 def timers_delayed(*, error: BaseException) -> None:
     """The store could not take what timers do; they are tried again soon."""
     _log.warning("timers_delayed", exc_info=error)

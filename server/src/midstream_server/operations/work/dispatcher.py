@@ -1,6 +1,6 @@
 """Which worker gets a run: one that has its task, code that has not refused it, and credit."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from midstream_server.store.managed import Claimed, Seat
@@ -64,6 +64,21 @@ class Dispatcher:
         taker = self._takers.pop(worker_no, None)
         if taker is not None:
             taker.dismiss()
+
+    def wants(self, namespace: str, task: str) -> bool:
+        """Whether a worker has room for a run of the task."""
+        return any(
+            taker.credit > 0 and taker.namespace == namespace and task in taker.tasks for taker in self._takers.values()
+        )
+
+    def openings(self) -> Mapping[tuple[str, frozenset[tuple[str, str]]], int]:
+        """How many runs are wanted, by namespace and the tasks and code versions of those who want them."""
+        wanted: dict[tuple[str, frozenset[tuple[str, str]]], int] = {}
+        for taker in self._takers.values():
+            if taker.credit > 0:
+                key = (taker.namespace, frozenset(taker.tasks.items()))
+                wanted[key] = wanted.get(key, 0) + taker.credit
+        return wanted
 
     def other_code(self, namespace: str, task: str, refused_versions: Collection[str]) -> bool:
         return any(

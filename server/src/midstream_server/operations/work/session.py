@@ -11,6 +11,7 @@ from midstream_server.domain.limits import BATCH_RECORDS, FRAME_BYTES
 from midstream_server.domain.record import Direction
 from midstream_server.domain.run import State
 from midstream_server.operations.core import Core
+from midstream_server.operations.patience import patiently
 from midstream_server.store.managed import Claimed, LogPage, StoredEntry
 
 _UNHEARD = 1_000
@@ -221,8 +222,11 @@ class Session:
                 yield told
 
     async def _next_entries(self, followed: Followed) -> Told | None:
-        page = await self._core.managed.read_entries(
-            followed.run_no, after_offset=followed.sent_offset, max_entries=BATCH_RECORDS, max_bytes=FRAME_BYTES
+        page = await patiently(
+            self._core.drain,
+            lambda: self._core.managed.read_entries(
+                followed.run_no, after_offset=followed.sent_offset, max_entries=BATCH_RECORDS, max_bytes=FRAME_BYTES
+            ),
         )
         if self._runs.get(followed.run_id) is not followed:
             return None

@@ -17,8 +17,8 @@ from midstream_server.store.postgres.transaction import RUN_COLUMNS, Transaction
 async def next_due_us(connection: Connection) -> int | None:
     """Of runs' timers, retention, operations and leases."""
     due_us: int | None = await connection.fetchval(
-        "SELECT least((SELECT min(due_us) FROM timers WHERE kind <> 4), "
-        "(SELECT min(due_us) FROM timers WHERE kind = 4), "
+        "SELECT least((SELECT min(due_us) FROM timers WHERE kind NOT IN (4, 7)), "
+        "(SELECT min(due_us) FROM timers WHERE kind IN (4, 7)), "
         "(SELECT min(due_us) FROM operation_timers), (SELECT min(lease_until_us) FROM workers))"
     )
     return due_us
@@ -36,7 +36,7 @@ async def fire_run_timers(
     """Retention is not fired here: see `purge`."""
     locked = await tx.fetch(
         f"SELECT {RUN_COLUMNS} FROM runs WHERE no IN "
-        "(SELECT run FROM timers WHERE due_us <= $1 AND timers.kind <> 4 ORDER BY due_us LIMIT $2) "
+        "(SELECT run FROM timers WHERE due_us <= $1 AND timers.kind NOT IN (4, 7) ORDER BY due_us LIMIT $2) "
         "ORDER BY no FOR UPDATE SKIP LOCKED",
         now_us,
         limit,
@@ -44,7 +44,7 @@ async def fire_run_timers(
     runs = {run.no: run for run in (tx.adopt(row) for row in locked)}
     # Read again, now that nobody else can change them.
     due = await tx.fetch(
-        "SELECT run, kind FROM timers WHERE run = ANY ($1) AND due_us <= $2 AND kind <> 4 ORDER BY due_us",
+        "SELECT run, kind FROM timers WHERE run = ANY ($1) AND due_us <= $2 AND kind NOT IN (4, 7) ORDER BY due_us",
         list(runs),
         now_us,
     )

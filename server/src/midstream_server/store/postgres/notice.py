@@ -1,33 +1,17 @@
-"""What a commit tells the other replicas: ids only. Whoever hears of one looks at the database."""
+"""How a commit tells the other replicas of itself: as few payloads of NOTIFY as it fits into."""
 
-from collections.abc import Collection, Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
 
 from midstream_server.domain.record import Direction
 from midstream_server.store.interface import Change
+from midstream_server.store.notice import Notice, Queued
 
 CHANNEL = "midstream"
 _MAX_BYTES = 7_900
 """PostgreSQL takes payloads of less than 8,000."""
 
 
-class Queued(NamedTuple):
-    """A run of the task waits for a worker."""
-
-    namespace: str
-    task: str
-
-
-class Notice(NamedTuple):
-    """What has changed; runs that wait for a worker; and workers whose lease is over."""
-
-    changes: Collection[Change] = ()
-    queued: Collection[Queued] = ()
-    vacated: Collection[int] = ()
-
-
 def encode(notice: Notice) -> list[str]:
-    """As few payloads as it fits into: each NOTIFY costs, and all of a commit are sent at once."""
     payloads: list[str] = []
     lines: list[str] = []
     size = 0
@@ -67,9 +51,5 @@ def _lines(notice: Notice) -> Iterator[str]:
     for run_no, stream_id, direction in notice.changes:
         letter = "s" if direction is Direction.INPUT else "o"
         yield f"r {run_no}" if stream_id is None else f"{letter} {run_no} {stream_id}"
-    yield from (f"q {namespace} {task}" for namespace, task in _unique(notice.queued))
+    yield from (f"q {namespace} {task}" for namespace, task in notice.queued)
     yield from (f"w {worker_no}" for worker_no in notice.vacated)
-
-
-def _unique(queued: Iterable[Queued]) -> Iterable[Queued]:
-    return dict.fromkeys(queued)

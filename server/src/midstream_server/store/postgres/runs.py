@@ -1,6 +1,7 @@
 """Creates, reads and ends runs."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from midstream_server.domain import errors, facts
@@ -23,6 +24,8 @@ from midstream_server.store.postgres.append_fact import append_fact
 from midstream_server.store.postgres.connections import Connection
 from midstream_server.store.postgres.find import find_run
 from midstream_server.store.postgres.managed.claim import make_runnable
+from midstream_server.store.postgres.outputs import trim
+from midstream_server.store.postgres.outputs.read import output_streams
 from midstream_server.store.postgres.timers import set_timer
 from midstream_server.store.postgres.transaction import RUN_COLUMNS, RunRow, Source, Transaction
 
@@ -134,7 +137,8 @@ async def read_run(connection: Source, namespace: str, run_id: str) -> Run:
             SHOWN_FAILURES,
         )
     streams = await _streams(connection, [row["no"]])
-    return _run(row, streams.get(row["no"], ()), [tuple(failure) for failure in reversed(failures)])
+    run = _run(row, streams.get(row["no"], ()), [tuple(failure) for failure in reversed(failures)])
+    return replace(run, outputs=await output_streams(connection, row["no"]))
 
 
 async def list_runs(
@@ -243,4 +247,5 @@ async def end(
         int(Ending.FINISHED),
     )
     tx.adopt(row)
+    await trim.run_ended(tx, run_no, periods, at_us=at_us)
     tx.changes.add(Change(run_no, None))

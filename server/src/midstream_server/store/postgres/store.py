@@ -1,8 +1,9 @@
 """The store on PostgreSQL: for many replicas of the server, and for one."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Self, TypeVar
 
+from midstream_server.domain import errors
 from midstream_server.domain.accept import Accepted
 from midstream_server.domain.access_token import Uses
 from midstream_server.domain.errors import Refused
@@ -12,15 +13,18 @@ from midstream_server.domain.run import Run, State, TimerKind
 from midstream_server.store.commit_report import CommitReport
 from midstream_server.store.interface import Fired, HandlerFailure, Hold, Look, NewRun, Page, Snapshot
 from midstream_server.store.managed import NO_SEATS, Seats
+from midstream_server.store.notice import Notice
 from midstream_server.store.postgres import due, hold, purge, read, runs, timers
 from midstream_server.store.postgres.append import AppendCall
 from midstream_server.store.postgres.cancel import request_cancel
-from midstream_server.store.postgres.connections import Connection, check, connect, discard
+from midstream_server.store.postgres.connections import Connection, as_refusal, check, connect, discard
 from midstream_server.store.postgres.credentials.store import PostgresCredentialStore
 from midstream_server.store.postgres.group_commit import GroupCommit
+from midstream_server.store.postgres.listener import Listener
 from midstream_server.store.postgres.managed import lease, wake
 from midstream_server.store.postgres.managed.store import PostgresManagedStore
 from midstream_server.store.postgres.migrate import migrate
+from midstream_server.store.postgres.outputs.store import PostgresOutputStore
 from midstream_server.store.postgres.reader import Reader
 from midstream_server.store.postgres.transaction import Transaction
 
@@ -30,14 +34,21 @@ T = TypeVar("T")
 class PostgresStore:
     """Implements `Store`; see there. Made by `open`."""
 
-    def __init__(self, group: GroupCommit, reader: Reader, *, limits: Limits, periods: Periods, seats: Seats) -> None:
+    shared = True
+
+    def __init__(
+        self, url: str, group: GroupCommit, reader: Reader, *, limits: Limits, periods: Periods, seats: Seats
+    ) -> None:
+        self._url = url
         self._group = group
+        self._listener: Listener | None = None
         self._read = reader
         self._limits = limits
         self._periods = periods
         self._seats = seats
+        self.managed = PostgresManagedStore(group, reader, limits=limits, periods=periods, seats=seats)
+        self.outputs = PostgresOutputStore(group, reader, limits=limits)
         self.credentials = PostgresCredentialStore(group, reader)
-        self.managed = PostgresManagedStore(group, reader, periods=periods, seats=seats)
 
     @classmethod
     async def open(
@@ -59,9 +70,20 @@ class PostgresStore:
             await discard(connection)
             raise
         group = GroupCommit(connection, lambda: connect(url), on_commit)
-        return cls(group, reader, limits=limits, periods=periods, seats=seats)
+        return cls(url, group, reader, limits=limits, periods=periods, seats=seats)
+
+    async def listen(self, heard: Callable[[Notice], None], resume: Callable[[bool], Awaitable[None]]) -> None:
+        self._listener = Listener(
+            self._url, heard=heard, resume=resume, is_own=lambda process_id: process_id == self._group.process_id
+        )
+        try:
+            await self._listener.start()
+        except Exception as error:
+            raise as_refusal(error) from error
 
     async def close(self) -> None:
+        if self._listener is not None:
+            await self._listener.stop()
         await self._group.close()
         await self._read.close()
 
@@ -157,7 +179,12 @@ class PostgresStore:
         )
 
     async def fire_due(self, *, now_us: int, last_held_us: Callable[[int], int | None], limit: int) -> list[Fired]:
-        """In three transactions, so that each waits for locks of one sort only."""
+        """In three transactions, so that each waits for locks of one sort only.
+
+        Not while this server is cut off: what workers and holders have told the others may not have been heard.
+        """
+        if self._listener is not None and not self._listener.present:
+            raise errors.store_unavailable("this server does not hear of the others")
         fired = await self._alone(
             lambda tx: due.fire_run_timers(
                 tx, now_us=now_us, last_held_us=last_held_us, periods=self._periods, seats=self._seats, limit=limit
@@ -175,8 +202,8 @@ class PostgresStore:
     async def next_due_us(self) -> int | None:
         return await self._read(due.next_due_us)
 
-    async def postpone_unheld(self, *, due_us: int) -> None:
-        await self._alone(lambda tx: timers.postpone(tx, TimerKind.UNHELD, due_us=due_us))
+    async def postpone_unheld(self, *, due_us: int, runs: Collection[int] | None = None) -> None:
+        await self._alone(lambda tx: timers.postpone(tx, TimerKind.UNHELD, due_us=due_us, runs=runs))
 
     async def look(
         self, run_no: int, stream_id: str, *, after_seq: int, max_records: int, max_bytes: int

@@ -23,7 +23,7 @@ async def clear_timer(tx: Transaction, run_no: int, kind: TimerKind) -> None:
 async def postpone(tx: Transaction, kind: TimerKind, *, due_us: int, runs: Collection[int] | None = None) -> None:
     """To `due_us` at the earliest; of `runs`, or of all."""
     await tx.execute(
-        "UPDATE timers SET due_us = $1 WHERE kind = $2 AND kind <> 4 AND due_us < $1 "
+        "UPDATE timers SET due_us = $1 WHERE kind = $2 AND kind NOT IN (4, 7) AND due_us < $1 "
         "AND ($3::bigint[] IS NULL OR run = ANY ($3))",
         due_us,
         int(kind),

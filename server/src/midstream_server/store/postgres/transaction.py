@@ -5,8 +5,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 from midstream_server.domain.run import Kind, State
 from midstream_server.store.interface import Change
+from midstream_server.store.notice import Notice, Queued
 from midstream_server.store.postgres.connections import Connection
-from midstream_server.store.postgres.notice import Notice, Queued
 
 Name = tuple[str, str]
 """Namespace and id of a run."""

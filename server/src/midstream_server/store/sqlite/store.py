@@ -1,6 +1,6 @@
 """The store on SQLite: one process, one file, nothing to set up."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 
 from midstream_server.domain.accept import Accepted
@@ -12,6 +12,7 @@ from midstream_server.domain.run import Run, State, TimerKind
 from midstream_server.store.commit_report import CommitReport
 from midstream_server.store.interface import Fired, HandlerFailure, Hold, Look, NewRun, Page, Snapshot
 from midstream_server.store.managed import NO_SEATS, Seats
+from midstream_server.store.notice import Notice
 from midstream_server.store.sqlite import due, hold, purge, read, runs, timers
 from midstream_server.store.sqlite.append import append
 from midstream_server.store.sqlite.cancel import request_cancel
@@ -28,6 +29,8 @@ class SqliteStore:
     Writes go through group commit. Reads use a connection of their own on the event loop's thread: each is bounded, and
     mostly finds its pages in memory.
     """
+
+    shared = False
 
     def __init__(
         self,
@@ -53,6 +56,11 @@ class SqliteStore:
         self.outputs = SqliteOutputStore(self._group, self._read, limits=limits)
         self.managed = SqliteManagedStore(self._group, self._read, limits=limits, periods=periods, seats=seats)
         self.credentials = SqliteCredentialStore(self._group, self._read)
+
+    async def listen(self, heard: Callable[[Notice], None], resume: Callable[[bool], Awaitable[None]]) -> None:
+        """No other server can be there, and the store is never away."""
+        del heard
+        await resume(True)
 
     async def close(self) -> None:
         await self._group.close()
@@ -166,8 +174,8 @@ class SqliteStore:
     async def next_due_us(self) -> int | None:
         return due.next_due_us(self._read)
 
-    async def postpone_unheld(self, *, due_us: int) -> None:
-        await self._group.submit(lambda tx: timers.postpone(tx, TimerKind.UNHELD, due_us=due_us))
+    async def postpone_unheld(self, *, due_us: int, runs: Collection[int] | None = None) -> None:
+        await self._group.submit(lambda tx: timers.postpone(tx, TimerKind.UNHELD, due_us=due_us, runs=runs))
 
     async def look(
         self, run_no: int, stream_id: str, *, after_seq: int, max_records: int, max_bytes: int

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 
+from midstream_server.domain.limits import Limits
 from midstream_server.domain.managed import Tenure, fenced, superseded, timer_is_early
 from midstream_server.domain.run import EntryKind
 from midstream_server.store.interface import Change, HandlerFailure
-from midstream_server.store.managed import Appended, Early, Fenced, Progress, Superseded
+from midstream_server.store.managed import Appended, Early, EndedAttempt, Fenced, Progress, Superseded
 from midstream_server.store.postgres.append_fact import WORKER_STREAM, append_fact
 from midstream_server.store.postgres.find import find_stream
 from midstream_server.store.postgres.hold import record_failures
+from midstream_server.store.postgres.outputs.append import attempt_ended
 from midstream_server.store.postgres.transaction import Transaction
 
 
@@ -37,6 +39,8 @@ async def append_entry(
     body: bytes,
     due_us: int | None,
     progress: Progress,
+    ended: EndedAttempt | None = None,
+    limits: Limits,
     now_us: int,
 ) -> Appended | Fenced | Superseded | Early:
     answer = out_of_date(tx, run_no, epoch, progress.applied_offset)
@@ -53,6 +57,8 @@ async def append_entry(
     if before is not None:
         return Appended(before)
     await append_fact(tx, run_no, kind, body=body, key=key, now_us=now_us)
+    if ended is not None:
+        await attempt_ended(tx, run_no, epoch, ended, limits=limits, now_us=now_us)
     tx.changes.add(Change(run_no, None))
     return Appended((await tx.last_entry(run_no))[0])
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 
-from midstream_server.domain.limits import Periods
+from midstream_server.domain.limits import Limits, Periods
 from midstream_server.domain.run import EntryKind, State
 from midstream_server.store.managed import (
     Appended,
@@ -30,9 +30,10 @@ from midstream_server.store.postgres.transaction import Transaction
 class PostgresManagedStore:
     """Implements `ManagedStore`; see there."""
 
-    def __init__(self, group: GroupCommit, reader: Reader, *, periods: Periods, seats: Seats) -> None:
+    def __init__(self, group: GroupCommit, reader: Reader, *, limits: Limits, periods: Periods, seats: Seats) -> None:
         self._group = group
         self._read = reader
+        self._limits = limits
         self._periods = periods
         self._seats = seats
 
@@ -90,10 +91,19 @@ class PostgresManagedStore:
         ended: EndedAttempt | None = None,
         now_us: int,
     ) -> Appended | Fenced | Superseded | Early:
-        """`ended` has nothing to take back: this engine has no output streams."""
         return await self._group.submit(
             lambda tx: journal.append_entry(
-                tx, run_no, epoch, kind, key=key, body=body, due_us=due_us, progress=progress, now_us=now_us
+                tx,
+                run_no,
+                epoch,
+                kind,
+                key=key,
+                body=body,
+                due_us=due_us,
+                progress=progress,
+                ended=ended,
+                limits=self._limits,
+                now_us=now_us,
             ),
             numbers=[run_no],
         )
