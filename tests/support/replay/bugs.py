@@ -106,5 +106,7 @@ PLANTED = {
     "raw values": Bug(make_execution=RawValues),
     "no epoch check": Bug(omissions=Omissions(epoch_check=True)),
     "no suspend check": Bug(omissions=Omissions(suspend_check=True)),
+    "no rewind": Bug(omissions=Omissions(rewind=True)),
+    "outputs stored again": Bug(omissions=Omissions(output_once=True)),
     "due timers not first": Bug(omissions=Omissions(due_timers_first=True)),
 }

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from midstream.ambient import outputs_in_block
 from midstream.codec import codec_for
 from midstream.runtime import entries
 from midstream.runtime.execution import Execution
@@ -17,6 +18,7 @@ from midstream.v1.run_pb2 import Run as RunMessage
 from midstream.v1.run_service_pb2 import StartRunRequest
 from midstream.v1.stream_service_pb2 import Accepted
 from midstream.v1.worker_service_pb2 import WorkRequest, WorkResponse
+from support.replay.outputs import StepSays
 from support.replay.world import World
 
 MakeExecution = Callable[..., Execution]
@@ -51,6 +53,10 @@ class Host:
         self._suspending = False
         self._concluding = False
         self._reported = Checkpoint()
+        self._said: list[WorkRequest.OutputRecord] = []
+        self._unstored: dict[int, bytes] = {}
+        self._outputs_sent = 0
+        self._known_operations = 0
         self.begin(assigned)
 
     def begin(self, assigned: WorkResponse.Assigned) -> None:
@@ -62,6 +68,9 @@ class Host:
         self._executed.clear()
         self._suspending = self._concluding = False
         self._reported.Clear()
+        self._said.clear()
+        self._unstored.clear()
+        self._known_operations = assigned.suspended.operations
         with self._world.living(self.life):
             self.execution = self._make_execution(
                 self._task, run_id=self._run_id, generation=assigned.generation, host=self
@@ -88,6 +97,8 @@ class Host:
         elif kind == "suspend_refused":
             self._suspending = False
             self._skew_us = to_us(response.suspend_refused.server_time) - self._clock()
+        elif kind == "output_stored":
+            self._unstored.pop(response.output_stored.number, None)
         elif kind in ("suspended", "finished", "fenced"):
             self.over = True
 
@@ -120,6 +131,7 @@ class Host:
         self.outbox.clear()
         self._suspending = self._concluding = False
         self._world.reconnects += 1
+        self.outbox.extend(self._unstored.values())
         for frame in self._asked.values():
             self.outbox.append(frame)
         # What only a lost frame had said about cursors and failures.
@@ -136,9 +148,11 @@ class Host:
 
     def _moves(self) -> list[Callable[[], None]]:
         execution = self.execution
+        self._take_outputs()
+        moves: list[Callable[[], None]] = [self._tell_some] if self._said else []
         if execution.ended:
-            return [] if self._concluding else [self._conclude]
-        moves: list[Callable[[], None]] = []
+            return moves or ([] if self._concluding or self._unstored else [self._conclude])
+        told = not self._said and not self._unstored
         for step in execution.steps.values():
             if ("step_ended", step.operation) in self._asked or ("step_began", step.operation) in self._asked:
                 continue
@@ -153,7 +167,7 @@ class Host:
         ]
         if due:
             moves.append(lambda: self._fire(*min(due)))
-        if execution.suspendable and not self._suspending and (not moves or self._rng.random() < 0.3):
+        if execution.suspendable and told and not self._suspending and (not moves or self._rng.random() < 0.3):
             moves.append(self._suspend)
         return moves
 
@@ -174,12 +188,14 @@ class Host:
         if isinstance(call, FunctionCall):
             args, kwargs = call.fresh_arguments()
             token = step_key_in_step.set(step.key)
+            says = outputs_in_block.set(StepSays(step, self._said))
             try:
                 value = call.function(*args, **kwargs)
             except Exception as error:
                 return step.raised(error)
             finally:
                 step_key_in_step.reset(token)
+                outputs_in_block.reset(says)
             self._world.raw[step.key] = value
             return step.returned(value)
         if isinstance(call, StartRunRequest):
@@ -195,9 +211,32 @@ class Host:
         self._append("timer_fired", operation, entries.timer_fired(operation, due_us))
 
     def _append(self, kind: str, operation: int, entry: Entry) -> None:
+        self._take_outputs()
+        while self._said:
+            self._tell_some()
         append = WorkRequest.Append(run_id=self._run_id, epoch=self.epoch, checkpoint=self._checkpoint(), entry=entry)
         frame = WorkRequest(append=append)
         self._asked[kind, operation] = frame.SerializeToString()
+        self._send(frame)
+
+    def _take_outputs(self) -> None:
+        """What was said before a suspension is stored."""
+        new = self.execution.outputs.new
+        self._said.extend(record for record in new if record.operation >= self._known_operations)
+        new.clear()
+
+    def _tell_some(self) -> None:
+        """Some of what was said, the oldest first."""
+        self._tell_outputs(self._rng.randint(1, 4))
+
+    def _tell_outputs(self, count: int) -> None:
+        self._outputs_sent += 1
+        output = WorkRequest.Output(
+            run_id=self._run_id, epoch=self.epoch, records=self._said[:count], number=self._outputs_sent
+        )
+        del self._said[:count]
+        frame = WorkRequest(output=output)
+        self._unstored[self._outputs_sent] = frame.SerializeToString()
         self._send(frame)
 
     def _suspend(self) -> None:

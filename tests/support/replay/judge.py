@@ -1,6 +1,8 @@
 """The verdict on a run that has ended: a plain fold of its final log, compared with all that its lives have done."""
 
+import json
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from midstream.runtime.execution import Execution
@@ -8,6 +10,7 @@ from midstream.task import Task
 from midstream.v1.entry_pb2 import Entry
 from midstream.v1.run_pb2 import Run
 from support.replay.model import ModelServer
+from support.replay.outputs import counting
 from support.replay.shapes import CHAT, LATE, STOP
 from support.replay.world import Life, World
 
@@ -22,6 +25,7 @@ def check(task: Task[Any, Any], world: World, server: ModelServer, sent: Sent) -
     checks += _same_result(folds, world, server)
     checks += _lives_are_beginnings(folds, world)
     checks += _records_are_used_once(folds, server, sent)
+    checks += _readers_see_what_was_meant(folds, server, log)
     for key in world.at_most_once:
         assert world.ran[key] <= 1, f"{key} ran {world.ran[key]} times"
         checks += 1
@@ -114,3 +118,33 @@ def _records_are_used_once(folds: list[tuple[Life, Execution]], server: ModelSer
         told_failures = {(stream_id, seq) for stream_id, seq, _ in server.failures}
         assert told_failures == failed, f"handler failures: {failed} happened, the server was told {told_failures}"
     return len(sent)
+
+
+def _readers_see_what_was_meant(folds: list[tuple[Life, Execution]], server: ModelServer, log: list[Entry]) -> int:
+    """Of each step the whole answer of one execution; outside of steps what the fold says, in its order."""
+    values = counting(server.outputs)
+    said = [json.loads(record.payload.json) for _, execution in folds for record in execution.outputs.new]
+    outside = [value for value in values if "said" in value]
+    assert outside == (said if server.finished_at else said[: len(outside)]), f"{outside} was said, not {said}"
+    answers: dict[str, list[Any]] = {}
+    for value in values:
+        if "step" in value:
+            answers.setdefault(value["step"], []).append(value)
+    for key, answer in answers.items():
+        assert len({value["execution"] for value in answer}) == 1, f"{key}: pieces of several executions in {answer}"
+        assert [value["number"] for value in answer] == list(range(len(answer))), f"{key}: {answer}"
+    for key in _returned(server, log):
+        answer = answers.get(key, [])
+        told = bool(answer) and len(answer) == answer[0]["count"]
+        assert told, f"{key} has returned, but only {answer} is there"
+    return len(values)
+
+
+def _returned(server: ModelServer, log: list[Entry]) -> Iterator[str]:
+    """The keys of the steps that have told all of their answer."""
+    generation = 0
+    for entry in log:
+        generation = entry.restarted.generation or generation
+        ended = entry.step_ended
+        if ended.HasField("value") and ended.name.startswith("tell"):
+            yield f"{server.run_id}:{generation}:{ended.operation}:{ended.name}"

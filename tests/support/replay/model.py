@@ -9,6 +9,7 @@ from midstream.v1.entry_pb2 import Checkpoint, Entry
 from midstream.v1.record_pb2 import Payload, Record
 from midstream.v1.run_pb2 import Run, RunSpec
 from midstream.v1.worker_service_pb2 import WorkRequest, WorkResponse
+from support.replay.outputs import ModelOutputs
 
 RUN_ID = "run_fuzz"
 LEASE_US = 10_000_000
@@ -22,6 +23,8 @@ class Omissions:
     epoch_check: bool = False
     suspend_check: bool = False
     due_timers_first: bool = False
+    rewind: bool = False
+    output_once: bool = False
 
 
 @dataclass
@@ -54,6 +57,7 @@ class ModelServer:
         self.failures: list[tuple[str, int, str]] = []
         self._rng = rng
         self._omit = omissions
+        self._outputs = ModelOutputs(no_rewind=omissions.rewind, stored_again=omissions.output_once)
         self._connections: list[ModelConnection] = []
         self._leases: dict[str, int] = {}
         self._holder = ""
@@ -74,6 +78,10 @@ class ModelServer:
     @property
     def ended(self) -> bool:
         return self.state in (Run.STATE_COMPLETED, Run.STATE_FAILED, Run.STATE_CANCELLED, Run.STATE_EXPIRED)
+
+    @property
+    def outputs(self) -> list[Record]:
+        return self._outputs.records
 
     # From outside.
 
@@ -186,6 +194,9 @@ class ModelServer:
             if connection.epoch == body.epoch:
                 connection.following = False
             return
+        if kind == "output":
+            self._on_output(connection, request.output)
+            return
         if body.checkpoint.applied_offset < self._generation_offset:
             self.counts["of an earlier generation"] += 1  # said again after a reconnect; the new one is on its way
             return
@@ -209,7 +220,16 @@ class ModelServer:
             return
         self._asked.add(asked)
         entry.checkpoint.CopyFrom(frame.checkpoint)
+        if kind == "step_ended":
+            self._outputs.attempt_ended(self.generation, frame.epoch, fact.operation, fact.attempt)
         self._append(entry)
+
+    def _on_output(self, connection: ModelConnection, frame: WorkRequest.Output) -> None:
+        before = self._outputs.rewinds
+        self._outputs.append(self.generation, frame.epoch, frame.records)
+        self.counts["rewinds"] += self._outputs.rewinds - before
+        stored = WorkResponse.OutputStored(run_id=RUN_ID, epoch=frame.epoch, number=frame.number)
+        self._tell(connection, WorkResponse(output_stored=stored))
 
     def _on_progress(self, connection: ModelConnection, frame: WorkRequest.Progress) -> None:
         """Its checkpoint is all there is to it."""

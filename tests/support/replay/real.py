@@ -11,7 +11,7 @@ import apsw
 
 from midstream.clock import ManualClock
 from midstream.v1.entry_pb2 import Checkpoint, Entry
-from midstream.v1.record_pb2 import NewRecord, Payload
+from midstream.v1.record_pb2 import NewRecord, Payload, Record
 from midstream.v1.run_pb2 import Run, RunSpec
 from midstream.v1.run_service_pb2 import CancelRunRequest, StartRunRequest
 from midstream.v1.stream_service_pb2 import SendOneRequest, SendOneResponse
@@ -165,6 +165,20 @@ class RealRun:
             "AND streams.no = handler_failures.stream WHERE handler_failures.run = ?",
             self._no,
         )
+
+    @property
+    def outputs(self) -> list[Record]:
+        rows = self._rows(
+            "SELECT body, seq, id FROM outputs JOIN output_streams ON output_streams.run = outputs.run "
+            "AND output_streams.no = outputs.stream WHERE outputs.run = ? ORDER BY offset",
+            self._no,
+        )
+        records = []
+        for body, seq, stream_id in rows:
+            record = Record.FromString(body)
+            record.seq, record.stream_id = seq, stream_id
+            records.append(record)
+        return records
 
     def send(self, stream_id: str, value: str, key: str) -> int | None:
         record = NewRecord(payload=Payload(json=value), idempotency_key=key)

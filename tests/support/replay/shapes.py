@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 from midstream.input_stream import input_stream
+from midstream.output_stream import output
 from midstream.receiving.result import Result
 from midstream.runtime.context import Context
 from midstream.runtime.errors import StepFailed
@@ -18,6 +19,7 @@ from support.replay.world import World
 
 CHAT, STOP, APPROVAL, LATE, UNHEARD = "chat", "stop", "approval", "late", "unheard"
 STREAMS = (CHAT, STOP, APPROVAL, LATE, UNHEARD)
+OUT, OTHER = "out", "other"
 chat, stop, approval, late = map(input_stream, STREAMS[:4])
 
 Part = Callable[["Body"], Awaitable[Any]]
@@ -315,6 +317,45 @@ async def stopped_step(body: Body) -> Any:
     return "stopped" if generating.cancelled() else generating.result()
 
 
+async def announcement(body: Body) -> Any:
+    """Appends outside of steps, before and behind a wait."""
+    body.ctx.output(OUT).append({"said": body.index, "at": body.now_us()})
+    got = await body.receive("wait", 2)
+    for number in range(2):
+        output(OTHER).append({"said": body.index, "got": got, "number": number})
+    return got
+
+
+def _tell(world: World, count: int, *, fails: bool = False) -> int:
+    """Appends `count` records, which say what belongs together; in some executions it fails half way."""
+    execution = world.new_execution(step_key())
+    stops = count // 2 if fails and execution % 3 else count
+    for number in range(stops):
+        output(OUT if number % 3 else OTHER).append(
+            {"step": step_key(), "execution": execution, "number": number, "count": count}
+        )
+    if stops < count:
+        raise OSError("half way")
+    return count
+
+
+async def told_answer(body: Body) -> Any:
+    return await body.ctx.step(_tell, body.world, 5, name="tell")
+
+
+async def answer_told_again(body: Body) -> Any:
+    try:
+        return await body.ctx.step(
+            partial(_tell, fails=True), body.world, 6, name="tell again", retry=Retry(max_attempts=4, first_delay=0)
+        )
+    except StepFailed as error:
+        return error.message
+
+
+async def answers_at_once(body: Body) -> Any:
+    return await asyncio.gather(*(body.ctx.step(_tell, body.world, 4, name=f"tell-{number}") for number in range(3)))
+
+
 async def background(body: Body) -> Any:
     """Left running when the function ends."""
 
@@ -331,6 +372,7 @@ PARTS: tuple[Part, ...] = (
     *(retried_step, at_most_once, until_heard, two_waits, wait_against_time, wait_cancelled_by_a_callback),
     *(wait_given_up_by_a_handler, any_of_two, drained, iterated, failing_group, first_of_many, as_they_complete),
     *(through_a_queue, under_a_lock, chance, calls_outside, cleaning_up, stopped_step, background),
+    *(announcement, told_answer, answer_told_again, answers_at_once),
 )
 
 
