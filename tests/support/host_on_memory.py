@@ -35,11 +35,15 @@ class MemoryRun:
         self.asked: list[WorkRequest] = []
         self.lost = False
         """True: frames do not arrive."""
+        self.stores_outputs = True
+        """False: output records are stored when the test says so, by `store_outputs`."""
+        self.outputs_stored = 0
         self.epoch = 0
         self._task = task
         self._idle_timeout_us = idle_timeout_us
         self._changed = asyncio.Event()
         self._answered: set[tuple[str, int, int]] = set()
+        self._stored_frames: set[tuple[int, int]] = set()
         self._suspended: WorkRequest.Suspend | None = None
         self.host: RunHost
         created = Entry()
@@ -94,6 +98,12 @@ class MemoryRun:
         self.host.receive(WorkResponse(opened=WorkResponse.Opened()))
         self.tell(self.log)
 
+    def store_outputs(self, *, refusal: str = "") -> None:
+        """Answers every frame of output records that has not been answered."""
+        for frame in self.frames("output"):
+            if (frame.epoch, frame.number) not in self._stored_frames and frame.epoch == self.epoch:
+                self._store(frame, refusal)
+
     def refuse_suspension(self) -> None:
         frame = WorkResponse.SuspendRefused(run_id=RUN_ID, epoch=self.epoch)
         frame.server_time.FromMicroseconds(self.clock.now_us())
@@ -121,6 +131,9 @@ class MemoryRun:
         if request.HasField("append"):
             # In a later turn of the loop, as over a network.
             asyncio.get_running_loop().call_soon(self._answer, request.append)
+        elif request.HasField("output"):
+            if self.stores_outputs:
+                asyncio.get_running_loop().call_soon(self._store, request.output)
         elif request.HasField("suspend"):
             self._suspended = request.suspend
 
@@ -139,6 +152,15 @@ class MemoryRun:
         if key not in self._answered:
             self._answered.add(key)
             self.append(entry)
+
+    def _store(self, frame: WorkRequest.Output, refusal: str = "") -> None:
+        self._stored_frames.add((frame.epoch, frame.number))
+        self.outputs_stored += len(frame.records)
+        stored = WorkResponse.OutputStored(run_id=RUN_ID, epoch=frame.epoch, number=frame.number)
+        if refusal:
+            stored.errors.add(message=refusal)
+        if frame.epoch == self.epoch:
+            self.host.receive(WorkResponse(output_stored=stored))
 
     def _append(self, entry: Entry) -> None:
         entry.offset = len(self.log) + 1

@@ -123,6 +123,7 @@ async def test_it_suspends_when_it_has_been_idle() -> None:
     (timer,) = suspend.timers
     assert timer.due_time.ToMicroseconds() == run.log[0].append_time.ToMicroseconds() + 3_600_000_000
     assert suspend.checkpoint.applied_offset == 2
+    run.host.close()
 
 
 async def test_a_refused_suspension_keeps_it_warm() -> None:
@@ -341,6 +342,7 @@ async def test_what_was_consumed_is_reported_now_and_then() -> None:
     assert (await run.frame("progress", 2)).checkpoint.consumed[0].cursor == 501
     run.reopen()  # that one was lost
     assert (await run.frame("progress", 3)).checkpoint.consumed[0].cursor == 501
+    run.host.close()
 
 
 async def test_logs_are_quiet_while_the_task_replays(caplog: pytest.LogCaptureFixture) -> None:
