@@ -41,6 +41,23 @@ async def test_each_server_is_new() -> None:
             await other.client.get_run("mine")
 
 
+async def test_a_server_with_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIDSTREAM_API_KEY", "midstream_abcdefghijkl_of-another-server")
+    async with local_server() as server:
+        await server.client.start_run("t")
+    async with local_server(api_keys={"backend": "default", "stranger": "other"}) as server:
+        run = await server.client.start_run("t")
+        await server.client.send(run.id, "s", 1)
+        assert [record.sender.subject async for record in server.client.list_records(run.id)] == ["backend"]
+        async with midstream.connect(server.url, api_key=server.api_keys["stranger"]) as stranger:
+            with pytest.raises(midstream.RunNotFound):
+                await stranger.get_run(run.id)
+        monkeypatch.delenv("MIDSTREAM_API_KEY")
+        async with midstream.connect(server.url) as nobody:
+            with pytest.raises(midstream.Unauthenticated):
+                await nobody.get_run(run.id)
+
+
 async def test_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "midstream_server.server", None)
     with pytest.raises(ImportError, match="install midstream-server"):

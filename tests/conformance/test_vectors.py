@@ -9,6 +9,7 @@ import midstream
 from support.conformance.play import play
 from support.conformance.play_client import round_trip
 from support.conformance.vector import Vector, load_server_env, load_vectors
+from support.keyed_server import KeyedServer
 from support.server_process import ServerProcess
 
 VECTORS = load_vectors()
@@ -23,10 +24,23 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         assert server.stderr_path.read_text() == ""
 
 
-@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector.name)
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyedServer]:
+    """Another one, which asks for credentials."""
+    with KeyedServer(tmp_path_factory.mktemp("keyed"), env=load_server_env()) as server:
+        yield server
+
+
+@pytest.mark.parametrize("vector", [each for each in VECTORS if each.server == "open"], ids=lambda vector: vector.name)
 async def test_vector(vector: Vector, url: str) -> None:
     async with grpc.aio.insecure_channel(url.removeprefix("grpc://")) as channel:
-        await play(vector, channel)
+        await play(vector, channel, {})
+
+
+@pytest.mark.parametrize("vector", [each for each in VECTORS if each.server == "keyed"], ids=lambda vector: vector.name)
+async def test_vector_with_credentials(vector: Vector, keyed: KeyedServer) -> None:
+    async with grpc.aio.insecure_channel(keyed.url.removeprefix("grpc://")) as channel:
+        await play(vector, channel, {"apiKey": keyed.key, "otherKey": keyed.other_key})
 
 
 @pytest.mark.parametrize(

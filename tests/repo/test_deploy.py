@@ -1,5 +1,6 @@
 """The files under deploy/ fit the server that they run."""
 
+import os
 import re
 import socket
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 from midstream_server.settings import Settings, env_name
+from support.certificates import Authority
 from support.server_process import ServerProcess
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
@@ -31,6 +33,18 @@ def test_the_health_probe_tells_a_serving_server_from_none(server_process: Serve
 def test_a_server_that_does_not_know_the_health_service_is_not_healthy() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert probe(f"127.0.0.1:{silent.getsockname()[1]}").returncode == 1
+
+
+def test_a_server_with_tls_is_asked_over_http(tmp_path: Path) -> None:
+    certificate = Authority(tmp_path, "authority").server()
+    tls = {"MIDSTREAM_TLS_CERT": str(certificate.cert_file), "MIDSTREAM_TLS_KEY": str(certificate.key_file)}
+    command = [sys.executable, str(DEPLOY / "healthcheck.py")]
+    with ServerProcess(tmp_path, env=tls) as server:
+        metrics = server.metrics_url.partition("://")[2].partition("/")[0]
+        env = {**os.environ, **tls, "MIDSTREAM_METRICS_LISTEN": metrics}
+        assert subprocess.run(command, env=env, check=False, capture_output=True).returncode == 0
+        server.terminate()
+    assert subprocess.run(command, env=env, check=False, capture_output=True).returncode == 1
 
 
 def test_every_variable_in_the_files_is_a_setting() -> None:

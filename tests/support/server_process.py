@@ -34,6 +34,7 @@ class ServerProcess:
         args: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         module: str = "midstream_server",
+        listen: str = "127.0.0.1:0",
     ) -> None:
         self.database = directory / "midstream.db"
         self.url = ""
@@ -45,11 +46,12 @@ class ServerProcess:
         self._args = list(args)
         self._env = dict(env or {})
         self._module = module
-        self._listen = "127.0.0.1:0"
+        self._listen = listen
         self._web_listen = "127.0.0.1:0"
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self._started = threading.Event()
+        self._serves = False
 
     @property
     def pid(self) -> int:
@@ -59,6 +61,7 @@ class ServerProcess:
         """Returns when the server serves."""
         assert self._process is None, "it runs already"
         self._started.clear()
+        self._serves = False
         command = [sys.executable, "-m", self._module, "--listen", self._listen, "--web-listen", self._web_listen]
         with self.stderr_path.open("ab") as stderr:
             self._process = subprocess.Popen(
@@ -79,12 +82,22 @@ class ServerProcess:
             )
         self._reader = threading.Thread(target=self._read_log, args=(self._process,), daemon=True)
         self._reader.start()
-        if not self._started.wait(START_SECONDS) or self._process.poll() is not None:
+        if not self._started.wait(START_SECONDS) or not self._serves:
             code = self.kill9()
             raise StartFailed(f"exit code {code}\n{self.stderr_path.read_text()}")
-        self._listen = self.url.removeprefix("grpc://")
-        self._web_listen = self.web_url.removeprefix("http://")
+        if self._listen.endswith(":0"):
+            self._listen = self.url.partition("://")[2]
+        self._web_listen = self.web_url.partition("://")[2]
         return self
+
+    def does_not_start(self) -> str:
+        """What it says instead of serving."""
+        try:
+            self.start()
+        except StartFailed as failed:
+            return str(failed)
+        self.kill9()
+        raise AssertionError("it serves")
 
     def kill9(self) -> int:
         """As the machine's worst day would: no clean-up, no flush. Returns the exit code."""
@@ -156,6 +169,7 @@ class ServerProcess:
             self.log.append(event)
             if event["event"] == "server_started":
                 self.url, self.web_url, self.metrics_url = event["url"], event["web_url"], event["metrics_url"]
+                self._serves = True
                 self._started.set()
         self._started.set()  # The process has ended; `start` looks why.
 

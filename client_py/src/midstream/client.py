@@ -216,6 +216,7 @@ class Client:
                 with self._connection.cut_off_by_close():
                     async for response in call:
                         backoff.reset()
+                        self._connection.bearer.worked(bearer)
                         if response.run == last:
                             continue  # the first word after a reconnect may be an old one
                         last = response.run
@@ -362,6 +363,7 @@ class Client:
                 with self._connection.cut_off_by_close():
                     async for response in call:
                         backoff.reset()
+                        self._connection.bearer.worked(bearer)
                         yield response.records
                         request.after_offset = response.as_of_offset
                     return

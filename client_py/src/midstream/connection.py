@@ -109,7 +109,9 @@ class Connection:
             metadata = await self.bearer.metadata()
             try:
                 with self.cut_off_by_close():
-                    return await method(request, timeout=remaining, metadata=metadata)
+                    response = await method(request, timeout=remaining, metadata=metadata)
+                self.bearer.worked(metadata)
+                return response
             except grpc.aio.AioRpcError as failed:
                 error = from_call(failed)
             await self.pause(backoff, error, metadata)

@@ -30,6 +30,7 @@ class Bearer:
         self._metadata = _bearer(fixed) if isinstance(fixed, str) else ()
         self._expire_s: float | None = None
         self._asked_s = 0.0
+        self._worked = False
         self._asking = asyncio.Lock()
 
     async def metadata(self) -> Metadata:
@@ -42,7 +43,13 @@ class Bearer:
                 self._metadata = _bearer(token)
                 self._expire_s = expire_time_s(token)
                 self._asked_s = time.monotonic()
+                self._worked = False
         return self._metadata
+
+    def worked(self, used: Metadata) -> None:
+        """The server has accepted a call that was made with `used`."""
+        if used is self._metadata:
+            self._worked = True
 
     def renews(self, error: MidstreamError, used: Metadata) -> bool:
         """Whether the call that `error` ended, made with `used`, can be made again with another token."""
@@ -50,7 +57,7 @@ class Bearer:
             return False
         if used != self._metadata:
             return True  # another call has got a new one already
-        if time.monotonic() - self._asked_s < _STILLBORN_S:
+        if not self._worked and time.monotonic() - self._asked_s < _STILLBORN_S:
             return False  # the callback gives expired ones: asking for more would go on for ever
         self._metadata = ()
         return True

@@ -10,6 +10,7 @@ import grpc
 from midstream import ulid
 from midstream.backoff import Backoff
 from midstream.connection import Connection, closed_error
+from midstream.credentials import Metadata
 from midstream.errors import MidstreamError, Unavailable, from_outcome
 from midstream.models import Receipt, SendResult
 from midstream.outbox import Outbox, Sink
@@ -214,7 +215,7 @@ class Sender:
             self._outbox.fail_all(no_token)
             return no_token
         call = self._connection.streams.Send(metadata=bearer)
-        reading = asyncio.create_task(self._read(call, backoff))
+        reading = asyncio.create_task(self._read(call, backoff, bearer))
         writing = asyncio.create_task(self._write(call, reading))
         tasks = [reading, writing, asyncio.create_task(self._watch())]
         try:
@@ -239,7 +240,7 @@ class Sender:
             self._wake.clear()
             await self._wake.wait()
 
-    async def _read(self, call: _SendCall, backoff: Backoff) -> MidstreamError:
+    async def _read(self, call: _SendCall, backoff: Backoff, bearer: Metadata) -> MidstreamError:
         while True:
             try:
                 response = await call.read()
@@ -250,6 +251,7 @@ class Sender:
             if not self._outbox.accept(response.receipts):
                 return MidstreamError("the server's receipts fit no request", code="INTERNAL")
             backoff.reset()
+            self._connection.bearer.worked(bearer)
             self._after_answers()
 
     async def _watch(self) -> MidstreamError:

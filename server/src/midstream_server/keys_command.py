@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 
 import apsw
 
@@ -29,8 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     given = _parser().parse_args(arguments)
     database = load({} if given.database is None else {"database": given.database}).database
     try:
-        with closing(open_writer(database)) as connection:
-            connection.set_busy_timeout(_WAIT_MS)
+        with closing(_open(database)) as connection:
             match given.what:
                 case "create":
                     return _create(connection, given.namespace, given.name)
@@ -44,11 +44,28 @@ def main(arguments: Sequence[str]) -> int:
         return _fail(EXIT_FAILED, str(error))
 
 
-def _create(connection: apsw.Connection, namespace: str, name: str) -> int:
+def create_key(database: Path, namespace: str, name: str) -> str:
+    """The text of a new API key. Raises Refused for a bad name, DatabaseUnusable."""
+    with closing(_open(database)) as connection:
+        return _new_key(connection, namespace, name)
+
+
+def _open(database: Path) -> apsw.Connection:
+    connection = open_writer(database)
+    connection.set_busy_timeout(_WAIT_MS)
+    return connection
+
+
+def _new_key(connection: apsw.Connection, namespace: str, name: str) -> str:
     check_name("--namespace", namespace)
     check_name("--name", name)
     text = api_key.new_text()
     keys.add_key(connection.execute, api_key.kept(text, namespace=namespace, name=name, now_us=SystemClock().now_us()))
+    return text
+
+
+def _create(connection: apsw.Connection, namespace: str, name: str) -> int:
+    text = _new_key(connection, namespace, name)
     sys.stderr.write(f"API key {name!r} of namespace {namespace!r}. It is shown this once; only a hash is kept:\n")
     sys.stdout.write(f"{text}\n")
     return 0

@@ -10,41 +10,51 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from midstream.v1 import run_service_pb2, stream_service_pb2, worker_service_pb2
+from midstream.v1 import run_service_pb2, stream_service_pb2, token_service_pb2, worker_service_pb2
 from support.conformance.match import differences, error_of_call, to_json
+from support.conformance.sign import sign
 from support.conformance.vector import Variables, Vector, resolve
 
 SERVICES: dict[str, ServiceDescriptor] = {
     service.name: service
-    for module in (stream_service_pb2, run_service_pb2, worker_service_pb2)
+    for module in (stream_service_pb2, run_service_pb2, token_service_pb2, worker_service_pb2)
     for service in module.DESCRIPTOR.services_by_name.values()
 }
 Json = dict[str, Any]
+Metadata = tuple[tuple[str, str], ...]
 
 
 class Mismatch(AssertionError):
     """The server did otherwise than a vector expects."""
 
 
-async def play(vector: Vector, channel: grpc.aio.Channel) -> None:
-    """Raises Mismatch with the step and each difference."""
-    variables = {**vector.variables, "unique": uuid.uuid4().hex}
+async def play(vector: Vector, channel: grpc.aio.Channel, keys: Variables) -> None:
+    """`keys` are the variables for the server's API keys. Raises Mismatch with the step and each difference."""
+    variables = {"apiKey": "", **keys, **vector.variables, "unique": uuid.uuid4().hex}
     for number, step in enumerate(vector.steps, start=1):
         try:
-            await _step(step, channel, variables)
+            if "sign" in step:
+                variables[step["save"]] = sign(resolve(step["sign"], variables))
+            else:
+                await _step(step, channel, variables)
         except Mismatch as mismatch:
-            raise Mismatch(f"{vector.name} ({vector.why})\nstep {number}, {step['rpc']}:\n{mismatch}") from None
+            raise Mismatch(
+                f"{vector.name} ({vector.why})\nstep {number}, {step.get('rpc', 'sign')}:\n{mismatch}"
+            ) from None
 
 
 async def _step(step: Json, channel: grpc.aio.Channel, variables: Variables) -> None:
-    unknown = step.keys() - {"rpc", "request", "response", "error", "save", "at_once", "exchange", "end"}
+    unknown = step.keys() - {"rpc", "as", "request", "response", "error", "save", "at_once", "exchange", "end"}
     assert not unknown, f"unknown keys {sorted(unknown)}"
     method = find_method(step["rpc"])
+    secret = resolve(step.get("as", "${apiKey}"), variables)
+    metadata = (("authorization", f"Bearer {secret}"),) if secret else ()
     if "exchange" in step:
-        await _exchange(step, method, channel, variables)
+        await _exchange(step, method, channel, variables, metadata)
         return
     request = _parse(step["request"], method, variables)
-    answers = await asyncio.gather(*(_unary(method, channel, request) for _ in range(step.get("at_once", 1))))
+    calls = (_unary(method, channel, request, metadata) for _ in range(step.get("at_once", 1)))
+    answers = await asyncio.gather(*calls)
     for response, error in answers:
         if "error" in step or error is not None:
             _check(resolve(step.get("error", "no error"), variables), error, "error")
@@ -54,19 +64,23 @@ async def _step(step: Json, channel: grpc.aio.Channel, variables: Variables) -> 
         variables[name] = _at(response or {}, path)
 
 
-async def _unary(method: MethodDescriptor, channel: grpc.aio.Channel, request: Message) -> tuple[Json | None, Any]:
+async def _unary(
+    method: MethodDescriptor, channel: grpc.aio.Channel, request: Message, metadata: Metadata
+) -> tuple[Json | None, Any]:
     try:
-        return to_json(await _callable(method, channel)(request)), None
+        return to_json(await _callable(method, channel)(request, metadata=metadata)), None
     except grpc.aio.AioRpcError as error:
         return None, error_of_call(error)
 
 
-async def _exchange(step: Json, method: MethodDescriptor, channel: grpc.aio.Channel, variables: Variables) -> None:
+async def _exchange(
+    step: Json, method: MethodDescriptor, channel: grpc.aio.Channel, variables: Variables, metadata: Metadata
+) -> None:
     frames: list[Json] = step["exchange"]
     if method.client_streaming:
-        call = _callable(method, channel)()
+        call = _callable(method, channel)(metadata=metadata)
     else:
-        call = _callable(method, channel)(_parse(frames[0]["send"], method, variables))
+        call = _callable(method, channel)(_parse(frames[0]["send"], method, variables), metadata=metadata)
         frames = frames[1:]
     try:
         for number, frame in enumerate(frames, start=1):

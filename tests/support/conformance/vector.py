@@ -23,6 +23,7 @@ class Vector:
     steps: list[dict[str, Any]]
     variables: Variables
     client: str | None
+    server: str
 
 
 def load_vectors() -> list[Vector]:
@@ -67,9 +68,16 @@ def resolve(value: Any, variables: Variables) -> Any:
 
 
 def _expanded(raw: dict[str, Any], file: str) -> Iterator[Vector]:
-    unknown = raw.keys() - {"name", "why", "steps", "for_each", "client"}
+    unknown = raw.keys() - {"name", "why", "steps", "for_each", "client", "server"}
     if unknown:
         raise ValueError(f"{file}: {raw['name']}: unknown keys {sorted(unknown)}")
     for variables in raw.get("for_each", [{}]):
         case = f"/{variables['case']}" if "case" in variables else ""
-        yield Vector(f"{file}/{raw['name']}{case}", raw["why"], raw["steps"], variables, raw.get("client"))
+        yield Vector(
+            f"{file}/{raw['name']}{case}",
+            raw["why"],
+            raw["steps"],
+            variables,
+            raw.get("client"),
+            raw.get("server", "open"),
+        )

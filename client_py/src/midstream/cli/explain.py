@@ -4,6 +4,7 @@ import shlex
 from dataclasses import dataclass
 
 from midstream import MidstreamError, Unavailable
+from midstream.backoff import is_transient
 from midstream.cli.options import Options
 
 
@@ -23,6 +24,12 @@ class Explanation:
 def explain(error: MidstreamError, options: Options) -> Explanation:
     """Words for an error of the client or the server."""
     if isinstance(error, Unavailable) and error.reason not in ("STORE_UNAVAILABLE", "SERVER_DRAINING"):
+        if error.code == "UNAVAILABLE" and not is_transient(error):
+            return Explanation(
+                "UNAVAILABLE",
+                f"{options.url} does not come to terms over TLS: {error.message.rstrip('.')}.",
+                "Check --ca-file, --cert-file and --key-file, and whether the server has TLS: grpcs:// or grpc://.",
+            )
         return Explanation(
             "UNAVAILABLE",
             f"no Midstream server answers at {options.url}.",
@@ -33,6 +40,12 @@ def explain(error: MidstreamError, options: Options) -> Explanation:
         case "RUN_NOT_FOUND":
             return Explanation(
                 error.reason, f"there is no run {run_id!r} at {options.url}.", "See them all with: midstream runs list"
+            )
+        case "CREDENTIALS_MISSING" | "CREDENTIALS_INVALID" | "TOKEN_EXPIRED" | "TOKEN_REVOKED":
+            return Explanation(
+                error.reason,
+                f"{error.message.rstrip('.')}.",
+                "Set MIDSTREAM_API_KEY, or MIDSTREAM_ACCESS_TOKEN, to one that is good at this server.",
             )
         case "RUN_FINISHED":
             state = error.metadata.get("state", "ended")

@@ -96,7 +96,13 @@ async def _records(
 
 def _print_record(record: Record) -> None:
     when = record.accept_time.astimezone().strftime("%H:%M:%S")
-    output.line(output.dim(f"{record.offset:>5}  {when}  "), _heading(record), f"  {text.one_line(record.value)}")
+    sender = "" if record.sender.kind == "ANONYMOUS" else f"  from {text.sender(record.sender)}"
+    output.line(
+        output.dim(f"{record.offset:>5}  {when}  "),
+        _heading(record),
+        f"  {text.one_line(record.value)}",
+        output.dim(sender),
+    )
 
 
 def _heading(record: Record) -> Text:

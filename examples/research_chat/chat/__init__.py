@@ -1,1 +1,0 @@
-"""The research chat: an agent that is steered from a page while it works."""
