@@ -9,5 +9,6 @@ export type { StepInfo } from "./engine/pending-step.js";
 export type { Retry } from "./engine/retry.js";
 export type { SendOptions, SentReceipt, StartedRun, StartOptions } from "./engine/run-calls.js";
 export { stepKey } from "./engine/scope.js";
+export { type AppendOptions, type Output, output } from "./output.js";
 export { step } from "./step.js";
 export { type Task, type TaskOptions, task } from "./task.js";

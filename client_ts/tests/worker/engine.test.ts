@@ -148,6 +148,7 @@ describe("a task", () => {
           } catch (error) {
             return error instanceof StepFailed ? [error.step, error.errorType, error.reason] : "another error";
           }
+          return "no error";
         },
       }),
     );

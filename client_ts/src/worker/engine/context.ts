@@ -1,7 +1,8 @@
 /** What a task is given besides its payload. */
 
 import { type Duration, parseDuration } from "../../duration.js";
-import type { InputStream } from "../../streams.js";
+import { type Output, output } from "../output.js";
+import type { InputStream, OutputStream } from "../../streams.js";
 import type { Execution } from "./execution.js";
 import type { ErrorClass, StepInfo } from "./pending-step.js";
 import { type Retry, retryPolicy } from "./retry.js";
@@ -81,6 +82,11 @@ export class TaskContext {
       ...stepPolicy(options),
     });
     return value as Awaited<T>;
+  }
+
+  /** An output stream of this run: `ctx.output("tokens").append(...)`. */
+  output<T = unknown>(stream: string | OutputStream<T>): Output<T> {
+    return output(stream);
   }
 
   /** Sends to a run, once, as a step. Throws MidstreamError or StepFailed. */

@@ -10,6 +10,10 @@ import {
 } from "../../gen/midstream/v1/entry_pb.js";
 import type { Payload } from "../../gen/midstream/v1/record_pb.js";
 import { type Outcome, Outcome_CancelledSchema, OutcomeSchema } from "../../gen/midstream/v1/run_pb.js";
+import {
+  type WorkRequest_OutputRecord,
+  WorkRequest_OutputRecordSchema,
+} from "../../gen/midstream/v1/worker_service_pb.js";
 import { toRecord } from "../../models.js";
 import type { Task } from "../task.js";
 import { TaskContext } from "./context.js";
@@ -65,6 +69,8 @@ export class Execution {
   ended = false;
   outcome: Outcome | undefined;
   restart: Payload | undefined;
+  /** What the task has appended to output streams; the host empties it. */
+  readonly newOutputs: WorkRequest_OutputRecord[] = [];
   private payload: Payload | undefined;
   private random = new RunRandom(new Uint8Array(), 0);
   private begunOffset: number | undefined;
@@ -198,6 +204,12 @@ export class Execution {
         resolve();
       });
     });
+  }
+
+  /** An operation: a replay issues it again, and the server, which knows it by its number, does not store it again. */
+  appendOutput(streamId: string, payload: Payload, metadata: Record<string, string>): void {
+    const operation = BigInt(this.operations.issue("output", streamId));
+    this.newOutputs.push(create(WorkRequest_OutputRecordSchema, { streamId, payload, metadata, operation }));
   }
 
   requestRestart(state: unknown): never {

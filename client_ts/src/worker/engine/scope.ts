@@ -1,7 +1,15 @@
 /** Whose code is running: a task's, a step's, or neither. */
 
 import { AsyncLocalStorage } from "node:async_hooks";
+import type { Payload } from "../../gen/midstream/v1/record_pb.js";
 import type { Execution } from "./execution.js";
+
+/** What a step's code appends to output streams. */
+export interface StepOutput {
+  append(streamId: string, payload: Payload, metadata: Record<string, string>): void;
+  /** Resolves when all that the run has appended is on disk. */
+  flush(): Promise<void>;
+}
 
 /** A step's own code, while one attempt of it runs. */
 export interface StepScope {
@@ -10,6 +18,7 @@ export interface StepScope {
   /** The same for every attempt, and on every machine: an idempotency key for the outside world. */
   readonly key: string;
   readonly signal: AbortSignal;
+  readonly output: StepOutput;
 }
 
 export interface Scope {

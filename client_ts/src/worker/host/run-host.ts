@@ -10,6 +10,7 @@ import { toUs } from "../engine/times.js";
 import type { AnyTask } from "../task.js";
 import { Alarm, type Clock, ServerTime } from "./clock.js";
 import { Outbound } from "./outbound.js";
+import { RunOutputs } from "./outputs.js";
 import { type Caller, StepRunner } from "./step-runner.js";
 
 const PROGRESS_RECORDS = 500;
@@ -32,6 +33,7 @@ export interface RunHostOptions {
 export class RunHost {
   readonly execution: Execution;
   private readonly out: Outbound;
+  private readonly outputs: RunOutputs;
   private readonly serverTime: ServerTime;
   private readonly steps: StepRunner;
   private readonly timerAlarm: Alarm;
@@ -58,6 +60,13 @@ export class RunHost {
     const generation = Number(assigned.generation);
     this.execution = new Execution(task, { runId, generation, ...(report === undefined ? {} : { report }) });
     this.out = new Outbound(runId, epoch, send);
+    this.outputs = new RunOutputs({
+      runId,
+      epoch,
+      send,
+      onAllStored: () => this.between(() => this.settle()),
+      report: report ?? (() => undefined),
+    });
     this.serverTime = new ServerTime(clock);
     this.steps = new StepRunner({
       execution: this.execution,
@@ -66,6 +75,7 @@ export class RunHost {
       caller,
       clock,
       serverTime: this.serverTime,
+      outputs: this.outputs,
     });
     this.timerAlarm = new Alarm(clock, () => this.between(() => this.askForTimers()));
     this.idleAlarm = new Alarm(clock, () => this.between(() => this.idle()));
@@ -120,6 +130,9 @@ export class RunHost {
         this.out.answered("timerFired", Number(frame.value.operation));
         this.settle();
         break;
+      case "outputStored":
+        this.outputs.stored(frame.value);
+        break;
       case "opened":
         this.speakAgain();
         break;
@@ -166,6 +179,7 @@ export class RunHost {
   /** Sees to it that what the task now waits for is under way. */
   private settle(): void {
     if (this.receivedOffset < this.lastOffset) return;
+    this.appendOutputs();
     this.steps.follow();
     if (this.execution.ended) {
       this.conclude();
@@ -183,6 +197,7 @@ export class RunHost {
     if (this.out.isEnding) return;
     this.timerAlarm.set(undefined);
     this.idleAlarm.set(undefined);
+    if (!this.outputs.allStored) return; // what was appended outlives the thread that is to end
     const { restart, outcome } = this.execution;
     if (restart !== undefined) this.out.restart(this.execution, restart);
     else if (outcome !== undefined) this.out.finish(this.execution, outcome);
@@ -192,7 +207,10 @@ export class RunHost {
   private speakAgain(): void {
     // Said twice it would restart the run twice. Whether it was heard, the log knows.
     if (this.out.asked("restart")) this.giveBack("the call broke while the run was restarted");
-    else this.out.again(this.execution);
+    else {
+      this.outputs.again();
+      this.out.again(this.execution);
+    }
   }
 
   private giveBack(reason: string): void {
@@ -208,7 +226,18 @@ export class RunHost {
     const step = this.execution.steps.find(Number(entry.fact.value.operation));
     if (step === undefined) return;
     if (entry.fact.case === "stepEnded" && step.attempt !== entry.fact.value.attempt) return;
+    this.append(entry);
+  }
+
+  private append(entry: Entry): void {
+    this.outputs.sendAll();
     this.out.append(this.execution, entry);
+  }
+
+  /** Sends what the task has appended outside of steps. What preceded a suspension is known. */
+  private appendOutputs(): void {
+    const known = this.assigned.suspended?.operations ?? 0n;
+    this.outputs.putAll(this.execution.newOutputs.splice(0).filter((record) => record.operation >= known));
   }
 
   private setTimerAlarm(): void {
@@ -224,7 +253,7 @@ export class RunHost {
     const due = [...this.execution.timers.due()].filter(([, dueUs]) => dueUs <= nowUs);
     due.sort(([operation, dueUs], [other, otherUs]) => dueUs - otherUs || operation - other);
     for (const [operation, dueUs] of due) {
-      if (!this.out.asked("timerFired", operation)) this.out.append(this.execution, timerFired(operation, dueUs));
+      if (!this.out.asked("timerFired", operation)) this.append(timerFired(operation, dueUs));
     }
     this.setTimerAlarm();
   }
@@ -232,13 +261,17 @@ export class RunHost {
   // Suspending.
 
   private setIdleAlarm(): void {
-    if (!this.execution.suspendable || this.out.isEnding) this.idleAlarm.set(undefined);
+    if (!this.maySuspend) this.idleAlarm.set(undefined);
     else if (this.idleTimeoutUs === 0) this.idle();
     else if (!this.idleAlarm.isSet) this.idleAlarm.set(this.idleSinceUs + this.idleTimeoutUs);
   }
 
+  private get maySuspend(): boolean {
+    return this.execution.suspendable && this.outputs.allStored && !this.out.isEnding;
+  }
+
   private idle(): void {
-    if (!this.execution.suspendable || this.out.isEnding) return;
+    if (!this.maySuspend) return;
     const untilUs = this.idleSinceUs + this.idleTimeoutUs;
     if (this.options.clock.nowUs() < untilUs) this.idleAlarm.set(untilUs);
     else this.out.suspend(this.execution);
@@ -253,5 +286,6 @@ export class RunHost {
     this.over = true;
     for (const alarm of [this.timerAlarm, this.idleAlarm, this.progressAlarm]) alarm.set(undefined);
     this.steps.abortAll();
+    this.outputs.close();
   }
 }

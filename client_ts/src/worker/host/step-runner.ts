@@ -12,6 +12,7 @@ import { encodeResult } from "../engine/payloads.js";
 import type { PendingStep } from "../engine/pending-step.js";
 import { inScope } from "../engine/scope.js";
 import type { Clock, ServerTime } from "./clock.js";
+import type { RunOutputs } from "./outputs.js";
 
 /** Makes calls of a run, each until it succeeds or is refused with a MidstreamError. Resolves to what the task gets. */
 export interface Caller {
@@ -26,6 +27,7 @@ export interface StepRunnerOptions {
   readonly caller: Caller;
   readonly clock: Clock;
   readonly serverTime: ServerTime;
+  readonly outputs: RunOutputs;
 }
 
 class Attempt {
@@ -115,11 +117,15 @@ export class StepRunner {
     if (call.kind === "start_run") return this.options.caller.startRun(call.request);
     const { signal } = attempt.abort;
     const { operation, key } = step;
-    const scope = { operation, attempt: step.attempt, key, signal };
+    const output = this.options.outputs.ofStep(operation, step.attempt);
+    const scope = { operation, attempt: step.attempt, key, signal, output };
     const { execution } = this.options;
     const running = inScope({ execution, step: scope }, async () => call.run(scope));
-    if (step.timeoutMs === undefined) return running;
-    return this.inTime(running, step, attempt.abort);
+    try {
+      return await (step.timeoutMs === undefined ? running : this.inTime(running, step, attempt.abort));
+    } finally {
+      output.end();
+    }
   }
 
   /** Whichever is first: the step's end, or its timeout, at which its signal aborts. */

@@ -72,6 +72,7 @@ export class Runs {
         break;
       }
       case "suspendRefused":
+      case "outputStored":
       case "early": {
         const run = this.find(frame.value);
         if (run !== undefined) deliver(run, response);
