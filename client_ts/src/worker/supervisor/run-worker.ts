@@ -11,6 +11,9 @@ import { ThreadPool } from "../pool/pool.js";
 import type { Report } from "./report.js";
 import { Worker } from "./worker.js";
 
+/** A run's own calls are made until they succeed; longer than this no timer of Node's goes much. */
+const CALL_TIMEOUT_MS = 7 * 24 * 3_600_000;
+
 export interface RunWorkerOptions {
   /** URLs of the modules that export tasks. */
   readonly modules: readonly string[];
@@ -46,7 +49,7 @@ export async function runWorker(options: RunWorkerOptions): Promise<void> {
       transport: link.transport,
       credentials,
       calls: createCalls({
-        timeoutMs: Number.MAX_SAFE_INTEGER,
+        timeoutMs: CALL_TIMEOUT_MS,
         credentialsOf: () => credentials,
         closed: closed.signal,
       }),

@@ -1,0 +1,142 @@
+"""Tasks in TypeScript, executed by a real worker, started and steered from Python."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+import midstream
+from midstream import Run, RunState
+from support.server_process import ServerProcess
+from support.typescript_worker import TypeScriptWorker
+
+TASKS = "tests/worker/tasks.mjs"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with ServerProcess(tmp_path_factory.mktemp("typescript")) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def worker(server: ServerProcess) -> Iterator[TypeScriptWorker]:
+    with TypeScriptWorker(server.url, TASKS) as process:
+        process.wait_for("connected")
+        yield process
+
+
+@pytest.fixture
+async def client(server: ServerProcess) -> AsyncIterator[midstream.Client]:
+    async with midstream.connect(server.url) as client:
+        yield client
+
+
+async def until(client: midstream.Client, run_id: str, *states: RunState) -> Run:
+    async for run in client.watch_run(run_id):
+        if run.state in states or run.state.is_final:
+            return run
+    raise AssertionError("the run ended without a final state")
+
+
+async def test_steered_suspended_and_resumed(client: midstream.Client, worker: TypeScriptWorker) -> None:
+    run = await client.start_run("ts-gather", {"topic": "tides"}, records=[("words", "early")])
+    await client.send(run.id, "words", "later")
+    await client.send(run.id, "words", "enough")
+    await client.send(run.id, "unheard", 1)
+    worker.wait_for("run_suspended", run_id=run.id)
+    await client.send(run.id, "approval", True)
+    ended = await until(client, run.id)
+    assert ended.state is RunState.COMPLETED, ended.failure
+    began = ended.result.pop("began")
+    assert 0 <= began < 1
+    assert ended.result == {"payload": {"topic": "tides"}, "heard": ["EARLY", "LATER", "ENOUGH"], "approved": True}
+    assert [record.value async for record in client.tail_output(run.id, "progress")] == [{"heard": 3}]
+
+
+async def test_a_worker_killed_with_9_loses_nothing(server: ServerProcess, client: midstream.Client) -> None:
+    with TypeScriptWorker(server.url, TASKS, args=["--worker-id", "mortal"]) as worker:
+        worker.wait_for("connected")
+        run = await client.start_run("ts-gather")
+        await client.send(run.id, "words", "one")
+        worker.wait_for("run_assigned")
+        worker.kill9()
+        await client.send(run.id, "words", "enough")
+        worker.start()
+        await client.send(run.id, "approval", False)
+        ended = await until(client, run.id)
+    assert ended.state is RunState.COMPLETED, ended.failure
+    assert ended.result["heard"] == ["ONE", "ENOUGH"]
+
+
+async def test_half_an_answer_is_taken_back(client: midstream.Client, worker: TypeScriptWorker) -> None:
+    run = await client.start_run("ts-tokens")
+    ended = await until(client, run.id)
+    assert ended.result == 2
+    view = midstream.OutputView()
+    async for record in client.tail_output(run.id, "tokens"):
+        view.apply(record)
+    assert [record.value for record in view.records] == ["half 2", "an 2", "answer 2"]
+
+
+async def test_a_failure_has_its_type_and_stack(client: midstream.Client, worker: TypeScriptWorker) -> None:
+    run = await client.start_run("ts-fails")
+    failure = (await until(client, run.id)).failure
+    assert failure is not None
+    assert (failure.error_type, failure.message) == ("RangeError", "on purpose")
+    assert "tasks.mjs" in failure.stack
+
+
+async def test_a_thread_that_dies_in_an_at_most_once_step(client: midstream.Client, worker: TypeScriptWorker) -> None:
+    run = await client.start_run("ts-dies")
+    assert (await until(client, run.id)).result == "StepInterrupted"
+    worker.wait_for("run_died", run_id=run.id)
+
+
+async def test_a_task_starts_another_and_sends_to_it(client: midstream.Client, worker: TypeScriptWorker) -> None:
+    run = await client.start_run("ts-starts", {"task": "ts-gather"})
+    ended = await until(client, run.id)
+    assert ended.state is RunState.COMPLETED, ended.failure
+    assert ended.result["seq"] == 1
+    child = ended.result["child"]
+    await client.send(child, "approval", True)
+    assert (await until(client, child)).result["payload"] == {"from": run.id}
+
+
+async def test_generations(client: midstream.Client, worker: TypeScriptWorker) -> None:
+    run = await client.start_run("ts-restarts", records=[("words", "a"), ("words", "b")])
+    await client.send(run.id, "words", "c")
+    ended = await until(client, run.id)
+    assert ended.state is RunState.COMPLETED, ended.failure
+    assert ended.result == {"generation": 2, "words": ["a", "b", "c"]}
+
+
+async def test_cancel(client: midstream.Client, worker: TypeScriptWorker) -> None:
+    run = await client.start_run("ts-gather")
+    worker.wait_for("run_assigned", run_id=run.id)
+    await client.cancel_run(run.id)
+    assert (await until(client, run.id)).state is RunState.CANCELLED
+
+
+async def test_many_runs_at_once(client: midstream.Client, worker: TypeScriptWorker) -> None:
+    runs = [await client.start_run("ts-gather", number, records=[("words", "enough")]) for number in range(10)]
+    for run in runs:
+        await client.send(run.id, "approval", True)
+    ended = await asyncio.gather(*(until(client, run.id) for run in runs))
+    assert [run.result["payload"] for run in ended] == list(range(10))
+
+
+def test_a_stopped_worker_gives_its_runs_back(server: ServerProcess, tmp_path: Path) -> None:
+    with TypeScriptWorker(server.url, TASKS) as worker:
+        worker.wait_for("connected")
+        assert worker.terminate() == 0
+        worker.wait_for("worker_stopped")
+
+
+def test_a_module_without_tasks_is_told(server: ServerProcess, tmp_path: Path) -> None:
+    module = tmp_path / "nothing.mjs"
+    module.write_text("export const nothing = 1;\n")
+    with TypeScriptWorker(server.url, str(module)) as worker:
+        assert worker.wait() == 1
+        assert any("no task is exported" in text for text in worker.printed())

@@ -1,0 +1,21 @@
+"""A real worker for tasks in TypeScript, as built in client_ts/dist (`make test-ts` builds it)."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from support.worker_process import WorkerProcess
+
+CLIENT = Path(__file__).parent.parent.parent / "client_ts"
+COMMAND = CLIENT / "dist/worker/cli/main.js"
+
+
+class TypeScriptWorker(WorkerProcess):
+    """As WorkerProcess, with the same events. `modules` are relative to client_ts."""
+
+    def __init__(self, url: str, *modules: str, args: Sequence[str] = ()) -> None:
+        super().__init__(url, CLIENT)
+        node = shutil.which("node")
+        assert node is not None, "the tests of TypeScript tasks need Node 20 or newer on the PATH"
+        assert COMMAND.exists(), f"{COMMAND} is not built: run `make test-ts` once"
+        self._command = [node, str(COMMAND), "worker", *modules, "--log-format", "json", *args]
