@@ -1,6 +1,6 @@
 """Holds idle pages, one for each run named in a file: `python -m bench.idle_pages WAY URL FILE`.
 
-WAY is `tail` (Tail by Connect) or `socket` (Follow over a WebSocket: the records and the state of the run). A process of
+WAY is `tail` (Tail by Connect) or `socket` (Follow over a WebSocket: records and state of the run). A process of
 its own, as browsers are.
 """
 

@@ -52,7 +52,10 @@ async def test_steered_suspended_and_resumed(client: midstream.Client, worker: T
     began = ended.result.pop("began")
     assert 0 <= began < 1
     assert ended.result == {"payload": {"topic": "tides"}, "heard": ["EARLY", "LATER", "ENOUGH"], "approved": True}
-    assert [record.value async for record in client.tail_output(run.id, "progress")] == [{"heard": 3}]
+    view = midstream.OutputView()
+    async for record in client.tail_output(run.id, "progress"):
+        view.apply(record)
+    assert [record.value for record in view.records] == [{"heard": 3}]
 
 
 async def test_a_worker_killed_with_9_loses_nothing(server: ServerProcess, client: midstream.Client) -> None:
