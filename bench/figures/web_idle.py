@@ -46,7 +46,6 @@ async def measure(context: Context) -> list[Figure]:
             title=f"Idle Follow over a WebSocket, two targets, one of {sizes.idle_pages:,}: the server's memory",
             unit="KiB",
             ours=values([socket_kib]),
-            aim=MEMORY_AIM,
         ),
         Figure(
             name="web_idle_latency",

@@ -70,9 +70,10 @@ async def _call(method: Method, socket: "_Socket", receive: Receive) -> None:
         await socket.close(CLOSE_OK)
 
     async def answered() -> None:
-        request = method.parse(await _first_message(receive), PROTO)
-        await while_present(receive, respond(request))
+        await while_present(receive, respond(method.parse(message, PROTO)))
 
+    # It is no call yet, which a server that drains would have to wait for.
+    message = await _first_message(receive)
     await method.guarded.run(answered, socket)
 
 
