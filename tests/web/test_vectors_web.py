@@ -1,0 +1,39 @@
+"""The vectors over the web edge, in both protocols: the same responses, the same errors with the same details."""
+
+from collections.abc import Iterator
+from typing import cast
+
+import grpc
+import pytest
+
+from support.conformance.play import find_method, play
+from support.conformance.vector import Vector, load_server_env, load_vectors
+from support.server_process import ServerProcess
+from support.web_channel import WebChannel
+
+
+def callable_by_browsers(vector: Vector) -> bool:
+    methods = [find_method(step["rpc"]) for step in vector.steps]
+    return not any(each.client_streaming or each.containing_service.name == "WorkerService" for each in methods)
+
+
+VECTORS = [vector for vector in load_vectors() if callable_by_browsers(vector)]
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with ServerProcess(tmp_path_factory.mktemp("web"), env=load_server_env()) as server:
+        yield server.web_url
+        assert server.faults() == []
+        assert server.stderr_path.read_text() == ""
+
+
+def test_most_vectors_are_for_browsers_too() -> None:
+    assert len(VECTORS) > 50
+
+
+@pytest.mark.parametrize("way", ["connect", "grpc-web"])
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector.name)
+async def test_vector(vector: Vector, way: str, url: str) -> None:
+    async with WebChannel(url, way) as channel:
+        await play(vector, cast(grpc.aio.Channel, channel))
