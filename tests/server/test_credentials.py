@@ -14,7 +14,7 @@ from midstream.v1.token_service_pb2 import MintTokenRequest, RevokeTokenRequest
 from midstream_server.operations.gate import LOOK_SECONDS
 from midstream_server.server import Server
 from support.calls import STREAM, attach, finish, get_run, listed, reason_in, reason_of, send
-from support.credentials import As, calling, mint, new_key, revoke_key, spec_of
+from support.credentials import As, calling, ends_with, mint, new_key, revoke_key, spec_of
 
 
 @pytest.fixture
@@ -28,16 +28,6 @@ async def backend(server: Server, key: str) -> AsyncIterator[As]:
         yield backend
 
 
-async def refused(call: Any) -> str:
-    """Why a streaming call ended, after whatever it gave."""
-    try:
-        while await call.read() is not grpc.aio.EOF:
-            pass
-    except grpc.aio.AioRpcError as error:
-        return reason_in(error)
-    raise AssertionError("the call ended with OK")
-
-
 async def test_a_server_without_keys_is_open_until_there_is_one(server: Server) -> None:
     async with calling(server) as anybody:
         run_id = await attach(anybody.stubs)
@@ -47,7 +37,7 @@ async def test_a_server_without_keys_is_open_until_there_is_one(server: Server) 
         tail = anybody.streams.Tail(pb.TailRequest(run_id=run_id))
         await tail.read()
         key = await new_key(server)
-        assert await refused(tail) == "CREDENTIALS_MISSING"
+        assert await ends_with(tail) == "CREDENTIALS_MISSING"
         assert await reason_of(get_run(anybody.stubs, run_id)) == "CREDENTIALS_MISSING"
         revoke_key(server, key)
         await server.gate.look()
@@ -98,7 +88,7 @@ async def test_a_running_server_notices_a_revoked_key_by_itself(server: Server, 
             assert (await call.read()).records
         revoke_key(server, key)
         async with asyncio.timeout(10 * LOOK_SECONDS):
-            assert [await refused(call) for call in calls] == ["CREDENTIALS_INVALID"] * 2
+            assert [await ends_with(call) for call in calls] == ["CREDENTIALS_INVALID"] * 2
         assert await reason_of(get_run(backend.stubs, run_id)) == "CREDENTIALS_INVALID"
         assert await reason_of(get_run(page.stubs, run_id)) == "CREDENTIALS_INVALID"
 

@@ -17,6 +17,7 @@ from midstream_server.domain import api_key
 from midstream_server.server import Server
 from midstream_server.store.sqlite.credentials import keys
 from midstream_server.store.sqlite.database import open_writer
+from support.calls import reason_in
 from support.stubs import Stubs
 
 ACTIONS = {"send": pb.Scope.ACTION_SEND, "read": pb.Scope.ACTION_READ, "cancel": pb.Scope.ACTION_CANCEL}
@@ -69,12 +70,15 @@ class As:
 
 
 @asynccontextmanager
-async def calling(server: Server, secret: str | None = None, *, authorization: str | None = None) -> AsyncIterator[As]:
+async def calling(
+    server: Server | str, secret: str | None = None, *, authorization: str | None = None
+) -> AsyncIterator[As]:
     """Calls with an API key or a token; without, with no credentials; or with whatever header."""
     if secret is not None:
         authorization = f"Bearer {secret}"
     options = [("grpc.use_local_subchannel_pool", 1)]
-    async with grpc.aio.insecure_channel(server.url.removeprefix("grpc://"), options=options) as channel:
+    url = server if isinstance(server, str) else server.url
+    async with grpc.aio.insecure_channel(url.removeprefix("grpc://"), options=options) as channel:
         yield As(channel, authorization)
 
 
@@ -93,3 +97,13 @@ async def mint(caller: As, *scopes: str, **options: Any) -> pb.AccessToken:
     response = await caller.tokens.MintToken(MintTokenRequest(spec=spec_of(*scopes, **options)))
     token: pb.AccessToken = response.access_token
     return token
+
+
+async def ends_with(call: Any) -> str:
+    """Why a streaming call ended, after whatever it still gave."""
+    try:
+        while await call.read() is not grpc.aio.EOF:
+            pass
+    except grpc.aio.AioRpcError as error:
+        return reason_in(error)
+    raise AssertionError("the call ended with OK")
