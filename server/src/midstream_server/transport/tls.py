@@ -1,6 +1,7 @@
 """TLS from files: certificates that are renewed on disk are taken up without a restart."""
 
 import ssl
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
@@ -14,7 +15,7 @@ class TlsUnusable(Exception):
 
 def grpc_credentials(files: TlsFiles) -> grpc.ServerCredentials:
     """For a gRPC port. Raises TlsUnusable."""
-    ssl_context(files)  # gRPC itself says nothing about a bad file: its handshakes fail.
+    _context(files)  # gRPC itself says nothing about a bad file: its handshakes fail.
     used = _stamp(files)
 
     def renewed() -> grpc.ServerCertificateConfiguration | None:
@@ -23,7 +24,7 @@ def grpc_credentials(files: TlsFiles) -> grpc.ServerCredentials:
         if stamp == used:
             return None
         try:
-            ssl_context(files)
+            _context(files)
         except TlsUnusable:
             return None  # Half written: the old one is good until the next handshake.
         used = stamp
@@ -38,6 +39,23 @@ def grpc_credentials(files: TlsFiles) -> grpc.ServerCredentials:
 
 def ssl_context(files: TlsFiles) -> ssl.SSLContext:
     """For a listener on Python's own TLS, such as the web edge's. Raises TlsUnusable."""
+    first = latest = _context(files)
+    used = _stamp(files)
+
+    def renewed(handshake: ssl.SSLObject, _name: str | None, _context_of_listener: ssl.SSLContext) -> None:
+        nonlocal latest, used
+        stamp = _stamp(files)
+        if stamp != used:
+            with suppress(TlsUnusable):  # Half written: the old one is good until the next handshake.
+                latest, used = _context(files), stamp
+        if latest is not first:
+            handshake.context = latest
+
+    first.sni_callback = renewed
+    return first
+
+
+def _context(files: TlsFiles) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
