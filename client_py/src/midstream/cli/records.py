@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import click
 from rich.text import Text
 
-from midstream import Client, Record
+from midstream import Client, OutputEvent, Record, Rewound
 from midstream.cli import output, shapes, text
 from midstream.cli.options import Options, common_options
 from midstream.cli.running import with_client
@@ -53,31 +53,49 @@ def peek(options: Options, run_id: str, stream: str) -> None:
     help="Begin at this place in the run's log.",
 )
 @click.option("--follow/--no-follow", default=True, show_default=True, help="Go on as records arrive, or stop.")
+@click.option("--output", "output_id", metavar="STREAM", help="This output stream instead: what the run has to say.")
+@click.option("--outputs", is_flag=True, help="All output streams instead.")
 @common_options()
 @click.pass_obj
-def tail(options: Options, run_id: str, stream: str | None, from_offset: int, follow: bool) -> None:
+def tail(
+    options: Options,
+    run_id: str,
+    stream: str | None,
+    from_offset: int,
+    follow: bool,
+    output_id: str | None,
+    outputs: bool,
+) -> None:
     """Print the records of a run, of one STREAM or of all, and follow until the run has ended.
 
-    Consumes nothing, and survives a restart of the server. The number in front is the offset in the run's log.
+    Consumes nothing, and survives a restart of the server. The number in front is the offset in the run's log; of
+    output records, the one among them.
+
+    What a step appended to an output stream does not count any more once that step runs again: a line says so, and
+    --no-follow leaves it out.
 
     \b
     Examples:
       midstream tail RUN
+      midstream tail RUN --output tokens
       midstream tail RUN user-message --no-follow
       midstream tail RUN --from-offset 12 --json | jq .value
     """
 
+    if (stream is not None) + (output_id is not None) + outputs > 1:
+        raise click.UsageError("STREAM, --output and --outputs exclude each other: inputs and outputs are two orders.")
+    out = outputs or output_id is not None
+    named = output_id if out else stream
+
     async def work(client: Client) -> None:
         await client.get_run(run_id)  # Tailing tries for ever to reach the server; this says at once that it cannot.
         seen = False
-        async for record in _records(client, run_id, stream, from_offset, follow):
+        events = _outputs if out else _records
+        async for event in events(client, run_id, named, from_offset, follow):
             seen = True
-            if options.as_json:
-                output.json_line(shapes.record(record))
-            else:
-                _print_record(record)
+            _print(options, event)
         if not seen and not options.as_json:
-            output.line("No records." if stream is None else f"No records on {text.printable(stream)}.")
+            output.line("No records." if named is None else f"No records on {text.printable(named)}.")
 
     with_client(options, work)
 
@@ -94,6 +112,40 @@ async def _records(
             yield record
 
 
+async def _outputs(
+    client: Client, run_id: str, stream: str | None, from_offset: int, follow: bool
+) -> AsyncIterator[OutputEvent]:
+    if follow:
+        async for event in client.tail_output(run_id, stream, after_offset=from_offset - 1):
+            yield event
+        return
+    for record in await client.read_output(run_id, stream):
+        if record.offset >= from_offset:
+            yield record
+
+
+def _print(options: Options, event: OutputEvent) -> None:
+    if isinstance(event, Rewound):
+        if options.as_json:
+            output.json_line(shapes.rewound(event))
+        else:
+            _print_rewound(event)
+    elif options.as_json:
+        output.json_line(shapes.record(event))
+    else:
+        _print_record(event)
+
+
+def _print_rewound(mark: Rewound) -> None:
+    when = mark.accept_time.astimezone().strftime("%H:%M:%S")
+    ranges = ", ".join(f"#{first}" if first == last else f"#{first} to #{last}" for first, last in mark.ranges)
+    output.line(
+        output.dim(f"{mark.offset:>5}  {when}  "),
+        _heading(mark),
+        output.dim(f"  its step runs again: {ranges} do not count"),
+    )
+
+
 def _print_record(record: Record) -> None:
     when = record.accept_time.astimezone().strftime("%H:%M:%S")
     sender = "" if record.sender.kind == "ANONYMOUS" else f"  from {text.sender(record.sender)}"
@@ -105,7 +157,7 @@ def _print_record(record: Record) -> None:
     )
 
 
-def _heading(record: Record) -> Text:
+def _heading(record: OutputEvent) -> Text:
     return Text(f"{text.printable(record.stream_id)} #{record.seq}", style="cyan")
 
 

@@ -28,6 +28,7 @@ def print_run(run: Run, history: History | None = None, *, whole: bool = False) 
     for key, value in sorted(run.metadata.items()):
         _fact("metadata", f"{text.printable(key)} = {text.printable(value)}")
     _print_streams(run)
+    _print_outputs(run)
     _print_handler_failures(run)
     if history is not None:
         print_timeline(timeline(run, history), whole=whole)
@@ -46,6 +47,17 @@ def _print_streams(run: Run) -> None:
         ("stream", "records", unread, "cursor"),
         [(text.printable(s.stream_id), f"{s.last_seq:,}", f"{s.unread_count:,}", f"{s.cursor:,}") for s in run.streams],
         right=("records", unread, "cursor"),
+    )
+
+
+def _print_outputs(run: Run) -> None:
+    if not run.outputs:
+        return
+    output.line()
+    output.table(
+        ("output stream", "records"),
+        [(text.printable(each.stream_id), f"{each.last_seq:,}") for each in run.outputs],
+        right=("records",),
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from midstream import Receipt, Record, Run
+from midstream import Direction, Receipt, Record, Rewound, Run
 from midstream.v1.record_pb2 import TypedMessage
 
 Json = dict[str, Any]
@@ -35,6 +35,7 @@ def run(run: Run, *, full: bool = True) -> Json:
         "metadata": dict(run.metadata),
     }
     if full:
+        shape["outputs"] = [asdict(output) for output in run.outputs]
         shape["payload"] = value(run.payload)
         shape["result"] = None if run.result_proto is None else value(run.result)
         shape["failure"] = None if run.failure is None else asdict(run.failure)
@@ -49,6 +50,7 @@ def record(record: Record) -> Json:
     return {
         "run_id": record.run_id,
         "stream_id": record.stream_id,
+        "direction": str(record.direction),
         "seq": record.seq,
         "offset": record.offset,
         "accept_time": time(record.accept_time),
@@ -56,6 +58,19 @@ def record(record: Record) -> Json:
         "sender": asdict(record.sender),
         "idempotency_key": record.key,
         "metadata": dict(record.metadata),
+    }
+
+
+def rewound(mark: Rewound) -> Json:
+    """A mark among the records of output streams."""
+    return {
+        "run_id": mark.run_id,
+        "stream_id": mark.stream_id,
+        "direction": str(Direction.OUTPUT),
+        "seq": mark.seq,
+        "offset": mark.offset,
+        "accept_time": time(mark.accept_time),
+        "rewound": [each._asdict() for each in mark.ranges],
     }
 
 

@@ -235,7 +235,9 @@ Global___Run: _TypeAlias = Run  # noqa: Y015
 
 @_typing.final
 class OutputStatus(_message.Message):
-    """An output stream of a run."""
+    """An output stream of a run. Its oldest records may be gone: those of one run are bounded in all, 64 MiB unless the server
+    is set otherwise, and kept for 7 days after the run's end, never longer than the run.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

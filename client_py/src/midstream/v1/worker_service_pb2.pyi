@@ -466,7 +466,8 @@ class WorkRequest(_message.Message):
     @_typing.final
     class OutputRecord(_message.Message):
         """A record on its way to an output stream. Stored once for each (generation, operation) where `attempt` is 0, else for
-        each (generation, operation, attempt, epoch, place).
+        each (generation, operation, attempt, epoch, place). Operations outside of steps ascend, and so do the places of an
+        attempt: one that does not is taken for a repetition.
         """
 
         DESCRIPTOR: _descriptor.Descriptor
@@ -502,8 +503,8 @@ class WorkRequest(_message.Message):
         operation: _builtins.int
         """The operation that appends it, or the step inside which it is appended."""
         attempt: _builtins.int
-        """The step's attempt; 0 outside of steps. The first record of another attempt or epoch of the same step takes back
-        what the former one has appended: see Record.rewound.
+        """The step's attempt; 0 outside of steps. The first record of another attempt or epoch of the same step, or the
+        `step_ended` of one that appended nothing, takes back what the former one has appended: see Record.rewound.
         """
         place: _builtins.int
         """Its place among the records that this attempt appends, from 0."""

@@ -276,7 +276,8 @@ export const Run_StateSchema: GenEnum<Run_State> = /*@__PURE__*/
   enumDesc(file_midstream_v1_run, 0, 1);
 
 /**
- * An output stream of a run.
+ * An output stream of a run. Its oldest records may be gone: those of one run are bounded in all, 64 MiB unless the server
+ * is set otherwise, and kept for 7 days after the run's end, never longer than the run.
  *
  * @generated from message midstream.v1.OutputStatus
  */

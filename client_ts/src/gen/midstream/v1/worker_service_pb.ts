@@ -640,7 +640,8 @@ export const WorkRequest_OutputSchema: GenMessage<WorkRequest_Output> = /*@__PUR
 
 /**
  * A record on its way to an output stream. Stored once for each (generation, operation) where `attempt` is 0, else for
- * each (generation, operation, attempt, epoch, place).
+ * each (generation, operation, attempt, epoch, place). Operations outside of steps ascend, and so do the places of an
+ * attempt: one that does not is taken for a repetition.
  *
  * @generated from message midstream.v1.WorkRequest.OutputRecord
  */
@@ -674,8 +675,8 @@ export type WorkRequest_OutputRecord = Message<"midstream.v1.WorkRequest.OutputR
   operation: bigint;
 
   /**
-   * The step's attempt; 0 outside of steps. The first record of another attempt or epoch of the same step takes back
-   * what the former one has appended: see Record.rewound.
+   * The step's attempt; 0 outside of steps. The first record of another attempt or epoch of the same step, or the
+   * `step_ended` of one that appended nothing, takes back what the former one has appended: see Record.rewound.
    *
    * @generated from field: int32 attempt = 5;
    */
