@@ -116,7 +116,7 @@ class StreamBuffer(Generic[R]):
 
     def receive(self, settle: Callable[[], bool], *, immediate: bool = False, everything: bool = False) -> Receive[R]:
         """Joins the queue: first come, first served."""
-        receive = Receive[R](settle, immediate=immediate, everything=everything)
+        receive: Receive[R] = Receive(settle, immediate=immediate, everything=everything)
         self._receives[receive] = None
         self.wake()
         return receive
@@ -160,6 +160,10 @@ class StreamBuffer(Generic[R]):
         self._receives.clear()
 
     def _hand_out(self, record: R) -> None:
+        if not self._handlers:
+            if not self._hand_to_receive(record):
+                self._records.appendleft(record)
+            return
         # Our own use, so that a quick handler does not finish the record before the others have it.
         self.tracker.use(record.seq)
         for handler in tuple(self._handlers):
@@ -170,18 +174,19 @@ class StreamBuffer(Generic[R]):
         if self.tracker.release(record.seq):
             self._records.appendleft(record)
 
-    def _hand_to_receive(self, record: R) -> None:
+    def _hand_to_receive(self, record: R) -> bool:
         while self._receives:
             receive = next(iter(self._receives))
             receive.records.append(record)
             self.tracker.use(record.seq)
             if receive.everything:
-                return
+                return True
             del self._receives[receive]
             if receive.settle():
-                return
+                return True
             receive.records.clear()
             self.tracker.release(record.seq)
+        return False
 
     def _end_immediate(self) -> bool:
         ending = [receive for receive in self._receives if receive.immediate]

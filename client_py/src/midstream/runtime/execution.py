@@ -1,7 +1,7 @@
 """One generation of a run, rebuilt from its log and carried on, one entry at a time."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
@@ -125,13 +125,11 @@ class Execution:
 
         Does nothing when the function has ended: a run ends at that offset, whatever comes behind it.
         """
-        if entry.HasField("checkpoint"):
-            self._check(entry)
-        if self.ended:
-            return
-        self._loop.now_us = to_us(entry.append_time)
-        if self._begins(entry):
-            self._take_turn(entry)
+        self.apply_all((entry,))
+
+    def apply_all(self, entries: Iterable[Entry]) -> None:
+        """As `apply` with one after the other, and quicker."""
+        self._loop.turn(partial(self._apply_each, entries))
 
     def checkpoint(self) -> Checkpoint:
         """How far the task has come, and what has changed since the last call: send each one that you ask for."""
@@ -210,8 +208,18 @@ class Execution:
             self._carried.append(entry)
         return False
 
+    def _apply_each(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            if entry.HasField("checkpoint"):
+                self._check(entry)
+            if self.ended:
+                continue
+            self._loop.now_us = to_us(entry.append_time)
+            if self._begins(entry):
+                self._take_turn(entry)
+
     def _take_turn(self, entry: Entry) -> None:
-        self._loop.turn(partial(self._turn, entry))
+        self._turn(entry)
         if self.ended:
             self._operations.function_ended(entry.offset)
         else:

@@ -107,10 +107,11 @@ class TurnLoop(RefusesIO, asyncio.AbstractEventLoop):  # type: ignore[misc]
         """Runs what is ready, and what that makes ready, until nothing is."""
         ready = self._ready
         while ready:
-            handle = ready.popleft()
-            if not handle.cancelled():
-                with suppress(SystemExit):  # the task that raised it holds it as its exception
-                    handle._run()
+            with suppress(SystemExit):  # the task that raised it holds it as its exception
+                while ready:
+                    handle = ready.popleft()
+                    if not handle._cancelled:
+                        handle._run()
 
     def abandon(self) -> None:
         """Closes every coroutine where it stands, and forgets whatever was to be called."""

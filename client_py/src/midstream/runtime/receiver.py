@@ -84,7 +84,8 @@ class ManagedReceiver:
     ) -> list[Record]:
         """One receive on each inbox, of which one gets something; None where the timeout came first."""
         self.refuse_when_closed()
-        operation = self.operations.issue(kind, " ".join(inbox.stream_id for inbox in inboxes))
+        names = inboxes[0].stream_id if len(inboxes) == 1 else " ".join(inbox.stream_id for inbox in inboxes)
+        operation = self.operations.issue(kind, names)
         future: asyncio.Future[None] = asyncio.Future(loop=self._loop)
         receives = [
             (inbox, inbox.receive(future, immediate=timeout_us == 0, everything=everything)) for inbox in inboxes

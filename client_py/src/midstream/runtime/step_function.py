@@ -50,11 +50,15 @@ class StepOptions:
     @staticmethod
     def of(function: Callable[..., Any]) -> "StepOptions":
         """Those of its `@step`, else none."""
-        return function.options if isinstance(function, Step) else StepOptions()
+        return function.options if isinstance(function, Step) else _NO_OPTIONS
 
     def replaced(self, **changes: Any) -> "StepOptions":
         """With everything that is not None."""
-        return replace(self, **{name: value for name, value in changes.items() if value is not None})
+        given = {name: value for name, value in changes.items() if value is not None}
+        return replace(self, **given) if given else self
+
+
+_NO_OPTIONS: Final = StepOptions()
 
 
 class Step(Generic[P, R]):

@@ -118,27 +118,25 @@ class RunHost:
         for entry in received:
             if entry.HasField("checkpoint"):
                 self._known_through = max(self._known_through, entry.checkpoint.applied_offset)
-        for entry in received:
-            if entry.offset <= self._received_offset:
-                continue  # known from an earlier call
-            self._received_offset = entry.offset
-            if entry.offset <= last_offset:
-                self._execution.replay_through = self._known_through
-                self._turn(entry)
-                if entry.offset == last_offset:
-                    self._live()
-            else:
-                self._server_time.at_least(to_us(entry.append_time))
-                self._out.came_back(entry)
-                if entry.HasField("restarted"):
-                    # The server began the new generation, and the call broke before it assigned it.
-                    self._give_back("the call broke while the run was restarted")
-                    return
-                self._turn(entry)
+        # What is not new is known from an earlier call.
+        new = [entry for entry in received if entry.offset > self._received_offset]
+        replayed = [entry for entry in new if entry.offset <= last_offset]
+        if replayed:
+            self._execution.replay_through = self._known_through
+            self._received_offset = replayed[-1].offset
+            self._context.run(self._execution.apply_all, replayed)
+            if self._received_offset == last_offset:
                 self._live()
-
-    def _turn(self, entry: Entry) -> None:
-        self._context.run(self._execution.apply, entry)
+        for entry in new[len(replayed) :]:
+            self._received_offset = entry.offset
+            self._server_time.at_least(to_us(entry.append_time))
+            self._out.came_back(entry)
+            if entry.HasField("restarted"):
+                # The server began the new generation, and the call broke before it assigned it.
+                self._give_back("the call broke while the run was restarted")
+                return
+            self._context.run(self._execution.apply, entry)
+            self._live()
 
     def _live(self) -> None:
         """After each turn that was not taken before."""
