@@ -16,6 +16,11 @@ GENERATE_READY := .venv-generate/.ready
 OLDEST_READY := .venv-oldest/.ready
 # npm's own stamp would do, were it not for a `npm ci` that was interrupted.
 NODE_READY := client_ts/node_modules/.ready
+# The research chat's page, and the client that it is built with.
+CLIENT_TS := client_ts/dist/.built
+PAGE := examples/research_chat/page
+PAGE_READY := $(PAGE)/node_modules/.ready
+PAGE_BUILT := $(PAGE)/dist/index.html
 PACKAGES := client_py/pyproject.toml server/pyproject.toml server/hatch_build.py
 
 .PHONY: help
@@ -25,6 +30,10 @@ help: ## list the targets
 .PHONY: demo
 demo: $(READY) ## watch a research agent being steered while it works
 	@$(BIN)/python examples/research_agent/demo.py
+
+.PHONY: demo-chat
+demo-chat: $(READY) $(PAGE_BUILT) ## steer the research agent from a page in your browser
+	@$(BIN)/python examples/research_chat/run_chat.py $(ARGUMENTS)
 
 .PHONY: test
 test: check test-oldest test-ts $(READY) ## run every check and every test
@@ -113,7 +122,7 @@ setup: $(READY) ## make the development environment in .venv (the other targets 
 clean: ## remove the environments, caches and results
 	@echo "Removing environments, caches and results"
 	@rm -rf .venv .venv-generate .venv-oldest .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	@rm -rf bench/results dist client_py/dist server/dist client_ts/dist client_ts/node_modules
+	@rm -rf bench/results dist client_py/dist server/dist client_ts/dist client_ts/node_modules $(PAGE)/dist $(PAGE)/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): constraints.txt $(PACKAGES)
@@ -133,6 +142,22 @@ $(NODE_READY): client_ts/package-lock.json
 	@echo "Setting up client_ts/node_modules"
 	@scripts/check-node
 	@cd client_ts && npm ci --silent
+	@touch $@
+
+$(CLIENT_TS): $(NODE_READY) $(shell find client_ts/src -type f) client_ts/tsconfig.json client_ts/package.json
+	@echo "Building the TypeScript client"
+	@cd client_ts && npm run --silent build
+	@touch $@
+
+$(PAGE_READY): $(PAGE)/package-lock.json
+	@echo "Setting up $(PAGE)/node_modules"
+	@scripts/check-node
+	@cd $(PAGE) && npm ci --silent
+	@touch $@
+
+$(PAGE_BUILT): $(PAGE_READY) $(CLIENT_TS) $(shell find $(PAGE)/src -type f) $(wildcard $(PAGE)/*.*)
+	@echo "Building the chat's page"
+	@cd $(PAGE) && npm run --silent check && npm run --silent build
 	@touch $@
 
 # The oldest pydantic has no build for Python 3.13: an older Python is preferred here.

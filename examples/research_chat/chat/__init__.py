@@ -1,0 +1,1 @@
+"""The research chat: an agent that is steered from a page while it works."""
