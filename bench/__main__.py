@@ -20,6 +20,7 @@ from bench.figures import (
     managed_rate,
     managed_run,
     one_at_a_time,
+    output,
     pipelined_send,
     resume,
     suspended_runs,
@@ -46,6 +47,7 @@ FIGURES: dict[str, Measure] = {
     "suspended_runs": suspended_runs.measure,
     "managed_run": managed_run.measure,
     "managed_rate": managed_rate.measure,
+    "output": output.measure,
     "web_unary": web_unary.measure,
     "web_idle": web_idle.measure,
 }

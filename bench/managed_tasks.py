@@ -10,7 +10,7 @@ import struct
 import time
 
 from bench.frames import STREAM
-from midstream import Context, input_stream, task
+from midstream import Context, input_stream, output_stream, task
 
 TOLD = struct.Struct("<qqq")
 """A number, the monotonic time in nanoseconds, which all processes of a machine share, and the process."""
@@ -23,6 +23,7 @@ STOPPED = -2
 
 numbers = input_stream(STREAM, int)
 release = input_stream("release")
+tokens = output_stream("tokens")
 
 _socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 
@@ -81,3 +82,16 @@ async def endless(path: str) -> None:
 @task("bench-endless")
 async def stuck(context: Context, path: str) -> None:
     await context.step(endless, path)
+
+
+async def talk(count: int, one_at_a_time: bool) -> None:
+    """Each record is the time at which it was appended, in nanoseconds."""
+    for _ in range(count):
+        tokens.append(time.perf_counter_ns())
+        if one_at_a_time:
+            await tokens.flush()
+
+
+@task("bench-talker")
+async def talker(context: Context, payload: tuple[int, bool]) -> None:
+    await context.step(talk, *payload)

@@ -21,6 +21,7 @@ EXPECTED = {
     "managed_run": {"step", "managed_handler", "cancel"},
     "web_unary": {"web_unary_latency", "web_unary_rate"},
     "web_idle": {"web_idle_tail_memory", "web_idle_socket_memory", "web_idle_latency"},
+    "output": {"output_latency", "output_rate"},
     "managed_rate": {"warm_run_memory", "run_lives"},
 }
 
