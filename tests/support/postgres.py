@@ -67,6 +67,17 @@ class Postgres:
         run([*command, "-E", "utf8", "--locale=C", "--no-sync"])
         return self
 
+    def follow(self, primary: "Postgres") -> None:
+        """Becomes a copy of the primary, which it follows from its start on."""
+        if os.getuid() == 0:
+            os.chown(self.directory, _NOBODY, _NOBODY)
+        command: list[str | Path] = [programs() / "pg_basebackup", "-D", self.data, "-R", "-X", "stream"]
+        run([*command, "-c", "fast", "-h", "127.0.0.1", "-U", "postgres", "-p", str(primary.port)])
+
+    def promote(self) -> None:
+        """Makes a standby take writes."""
+        run([programs() / "pg_ctl", "promote", "-D", self.data])
+
     def start(self) -> Self:
         """Returns when it takes connections."""
         assert self._process is None, "it runs already"

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import structlog
 
+from midstream_server.domain.errors import Refused
+
 _log: Any = structlog.get_logger()
 
 
@@ -69,7 +71,7 @@ def web_failed(*, path: str, error: BaseException) -> None:
 
 def snapshot_failed(*, error: BaseException) -> None:
     """The gauges that are read from the store keep their last values."""
-    _log.warning("snapshot_failed", exc_info=error)
+    _log.warning("snapshot_failed", **_told(error))
 
 
 # Credentials
@@ -87,7 +89,7 @@ def server_is_open(*, listen: str) -> None:
 
 def credentials_not_read(*, error: BaseException) -> None:
     """What was known of API keys and revoked tokens stays in force; it is read again at once."""
-    _log.warning("credentials_not_read", exc_info=error)
+    _log.warning("credentials_not_read", **_told(error))
 
 
 # Timers
@@ -105,9 +107,14 @@ def pause_noticed() -> None:
 
 def claims_delayed(*, error: BaseException) -> None:
     """Queued runs could not be claimed for the workers here; they are tried again soon."""
-    _log.warning("claims_delayed", exc_info=error)
+    _log.warning("claims_delayed", **_told(error))
 
 
 def timers_delayed(*, error: BaseException) -> None:
     """The store could not take what timers do; they are tried again soon."""
-    _log.warning("timers_delayed", exc_info=error)
+    _log.warning("timers_delayed", **_told(error))
+
+
+def _told(error: BaseException) -> dict[str, Any]:
+    """A refusal says what is wrong, again and again while the store is away; of a fault of ours, where it was."""
+    return {"error": str(error)} if isinstance(error, Refused) else {"exc_info": error}

@@ -39,6 +39,8 @@ _AWAY = (
     *(asyncpg.LockNotAvailableError, asyncpg.TargetServerAttributeNotMatched),
     *(asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError),
     *(asyncpg.InterfaceError, OSError, TimeoutError),
+    # What asyncpg says where the server has said goodbye on an idle connection.
+    *(asyncpg.InternalClientError, asyncpg.ProtocolError),
 )
 
 
