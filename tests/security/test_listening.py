@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 import midstream
-from support.keyed_server import KeyedServer
+from midstream import can_read
+from support.keyed_server import KeyedServer, reason_for
 from support.server_process import ServerProcess, free_port
 
 
@@ -41,10 +42,14 @@ async def test_the_first_key_closes_an_open_server_and_revoking_the_last_does_no
     with KeyedServer(tmp_path, with_keys=False) as server:
         async with midstream.connect(server.url) as anyone:
             run = await anyone.start_run("t")
-            server.key = server.create_key("backend")
+            token = (await anyone.mint_token([can_read(run.id)])).token
+            assert await reason_for(server.url, token, run.id) == "OK"
+            server.key = server.keys("create", "--name", "backend").strip()
             with pytest.raises(midstream.Unauthenticated):
                 while True:
                     await anyone.get_run(run.id)
+            # Anybody could have made it.
+            assert await reason_for(server.url, token, run.id) == "CREDENTIALS_INVALID"
             async with midstream.connect(server.url, api_key=server.key) as backend:
                 assert (await backend.get_run(run.id)).id == run.id
                 server.revoke_key(server.key)

@@ -41,6 +41,8 @@ def read(url: str) -> str:
         return str(response.read())
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(180)
 async def test_the_logs_of_server_and_worker(tmp_path: Path) -> None:
     (tmp_path / "agent.py").write_text(MODULE)
     with KeyedServer(tmp_path, args=["--log-level", "debug"]) as server:

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import pytest
+
 import midstream
 from midstream import can_read, can_send, ulid
 from midstream.errors import from_status
@@ -125,3 +127,22 @@ async def test_each_target_of_a_subscription_has_its_own_rights(
         call.cancel()
     not_found = "RUN_NOT_FOUND"
     assert heard == {1: run_id, 2: other, 3: not_found, 4: not_found, 5: "CREDENTIALS_INVALID", 6: not_found}
+
+
+async def test_who_may_read_one_stream_sees_no_more_of_the_run(keyed: KeyedServer, backend: midstream.Client) -> None:
+    async with backend.attach(task="t", payload={"secret": "payload"}) as attached:
+        await backend.send(attached.id, "a", 1)
+        await backend.send(attached.id, "b", "secret")
+        attached.finish("secret result")
+    token = await backend.mint_token([can_read(attached.id, "a")])
+    async with midstream.connect(keyed.url, access_token=token.token) as page:
+        seen = [await page.get_run(attached.id), *[run async for run in page.watch_run(attached.id)]]
+        assert [record.value async for record in page.tail(attached.id, "a")] == [1]
+        with pytest.raises(midstream.PermissionDenied):
+            await anext(page.tail(attached.id))
+    whole = await backend.get_run(attached.id)
+    assert (whole.payload, whole.result, len(whole.streams)) == ({"secret": "payload"}, "secret result", 2)
+    for run in seen:
+        assert run.state == midstream.RunState.COMPLETED
+        assert (run.payload, run.result) == (None, None)
+        assert [stream.stream_id for stream in run.streams] == ["a"]

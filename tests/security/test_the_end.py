@@ -7,7 +7,9 @@ import pytest
 
 import midstream
 from midstream import can_cancel, can_read, can_send
+from midstream.errors import from_status
 from midstream.testing import local_server
+from midstream.v1.stream_service_pb2 import FollowRequest
 from support.keyed_server import KeyedServer
 
 OPEN_CALLS = ["tail", "watch"]
@@ -158,3 +160,24 @@ async def test_an_attached_process_is_told_that_its_key_was_revoked(keyed: Keyed
             async with leaving.attach(task="t"), asyncio.timeout(30):
                 await asyncio.to_thread(keyed.revoke_key, key)
                 await asyncio.Event().wait()
+
+
+async def test_in_a_subscription_only_the_targets_of_a_revoked_token_end(
+    keyed: KeyedServer, backend: midstream.Client, run_id: str
+) -> None:
+    tokens = [await backend.mint_token([can_read(run_id)]) for _ in range(2)]
+    records = FollowRequest.Records()
+    targets = [
+        FollowRequest.Target(ref=ref, run_id=run_id, records=records, access_token=token.token)
+        for ref, token in enumerate(tokens, start=1)
+    ]
+    await backend.send(run_id, "s", 1)
+    async with midstream.connect(keyed.url) as page:
+        call: Any = page._connection.streams.Follow(FollowRequest(targets=targets))
+        assert {(await call.read()).ref for _ in targets} == {1, 2}
+        await backend.revoke_token(tokens[0])
+        ended = await call.read()
+        assert (ended.ref, from_status(ended.error).reason) == (1, "TOKEN_REVOKED")
+        await backend.send(run_id, "s", 2)
+        assert (await call.read()).ref == 2
+        call.cancel()

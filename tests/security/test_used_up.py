@@ -77,6 +77,7 @@ async def test_two_tokens_of_equal_scope_count_apart(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)
 async def test_a_server_killed_between_uses_remembers_them(tmp_path: Path) -> None:
     with KeyedServer(tmp_path) as server:
         async with midstream.connect(server.url, api_key=server.key) as backend:

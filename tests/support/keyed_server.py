@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import midstream
+from midstream_server.keys_command import create_key
 from support.server_process import ServerProcess
 
 
@@ -27,8 +28,8 @@ class KeyedServer(ServerProcess):
         self.other_key = self.create_key("stranger", namespace="other") if with_keys else ""
 
     def create_key(self, name: str, *, namespace: str = "default") -> str:
-        """The text of a new API key."""
-        return self.keys("create", "--name", name, "--namespace", namespace).strip()
+        """The text of a new API key, as `midstream-server keys create` would print it."""
+        return create_key(self.database, namespace, name)
 
     def revoke_key(self, key: str) -> None:
         self.keys("revoke", key.split("_")[1])

@@ -10,8 +10,8 @@ SHORTEST_US: Final = 50_000
 LONGEST_US: Final = 5_000_000
 _LOST_CONNECTION: Final = ("stream removed", "connection reset", "socket closed", "goaway", "rst_stream")
 
-_NO_TRUST: Final = ("CERTIFICATE_VERIFY_FAILED", "CERTIFICATE_REQUIRED", "WRONG_VERSION_NUMBER", "UNKNOWN_CA")
-"""What TLS says where client and server will not come to trust each other by waiting."""
+_NO_TRUST: Final = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER")
+"""What TLS says where waiting will not help. A server that misses a client's certificate just closes the socket."""
 
 
 def is_transient(error: MidstreamError) -> bool:

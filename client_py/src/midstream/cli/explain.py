@@ -33,7 +33,7 @@ def explain(error: MidstreamError, options: Options) -> Explanation:
         return Explanation(
             "UNAVAILABLE",
             f"no Midstream server answers at {options.url}.",
-            "Start one with: midstream-server\nOr name another with --url or MIDSTREAM_URL.",
+            "Start one with: midstream-server\nOr name another with --url or MIDSTREAM_URL." + _perhaps_tls(error),
         )
     run_id = error.metadata.get("run_id", "")
     match error.reason:
@@ -79,3 +79,9 @@ def explain(error: MidstreamError, options: Options) -> Explanation:
             return Explanation(error.reason, f"{error.message.rstrip('.')}.{fields}")
         case _:
             return Explanation(error.reason, f"{error.message.rstrip('.')}.")
+
+
+def _perhaps_tls(error: MidstreamError) -> str:
+    if "Socket closed" not in error.message:
+        return ""
+    return "\nSomething does listen there: perhaps it wants TLS (grpcs://), or a certificate (--cert-file, --key-file)."
