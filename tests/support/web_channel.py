@@ -3,7 +3,7 @@
 import base64
 import json
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -19,6 +19,7 @@ CODES_BY_CONNECT_NAME = {code.name.lower(): code for code in grpc.StatusCode} | 
 
 Serialize = Callable[[Any], bytes]
 Deserialize = Callable[[bytes], Any]
+Pairs = Sequence[tuple[str, str]]
 
 
 class WebChannel:
@@ -35,13 +36,13 @@ class WebChannel:
         await self._http.aclose()
 
     def unary_unary(self, path: str, *, request_serializer: Serialize, response_deserializer: Deserialize) -> Any:
-        async def call(request: Any) -> Any:
+        async def call(request: Any, *, metadata: Pairs = ()) -> Any:
             if self._way == "grpc-web":
-                streamed = self._stream(path, request_serializer(request), response_deserializer)
+                streamed = self._stream(path, request_serializer(request), response_deserializer, metadata)
                 response = await streamed.read()
                 assert await streamed.read() is EOF
                 return response
-            headers = {"content-type": "application/proto"}
+            headers = {"content-type": "application/proto", **dict(metadata)}
             response = await self._http.post(path, content=request_serializer(request), headers=headers)
             if response.status_code != 200:
                 raise _of_connect(response.json())
@@ -50,23 +51,26 @@ class WebChannel:
         return call
 
     def unary_stream(self, path: str, *, request_serializer: Serialize, response_deserializer: Deserialize) -> Any:
-        return lambda request: self._stream(path, request_serializer(request), response_deserializer)
+        def call(request: Any, *, metadata: Pairs = ()) -> "_Stream":
+            return self._stream(path, request_serializer(request), response_deserializer, metadata)
+
+        return call
 
     def stream_stream(self, path: str, **_: Any) -> Any:
         raise AssertionError(f"no browser can stream requests: {path}")
 
-    def _stream(self, path: str, request: bytes, parse: Deserialize) -> "_Stream":
+    def _stream(self, path: str, request: bytes, parse: Deserialize, metadata: Pairs) -> "_Stream":
         content_type = "application/grpc-web+proto" if self._way == "grpc-web" else "application/connect+proto"
-        return _Stream(self._http, path, request, content_type, parse)
+        return _Stream(self._http, path, request, {"content-type": content_type, **dict(metadata)}, parse)
 
 
 class _Stream:
     """Read like a gRPC call."""
 
     def __init__(
-        self, http: httpx.AsyncClient, path: str, request: bytes, content_type: str, parse: Deserialize
+        self, http: httpx.AsyncClient, path: str, request: bytes, headers: Mapping[str, str], parse: Deserialize
     ) -> None:
-        self._messages = self._read_all(http, path, request, content_type, parse)
+        self._messages = self._read_all(http, path, request, headers, parse)
 
     async def read(self) -> Any:
         return await anext(self._messages, EOF)
@@ -79,9 +83,8 @@ class _Stream:
 
     @staticmethod
     async def _read_all(
-        http: httpx.AsyncClient, path: str, request: bytes, content_type: str, parse: Deserialize
+        http: httpx.AsyncClient, path: str, request: bytes, headers: Mapping[str, str], parse: Deserialize
     ) -> AsyncIterator[Any]:
-        headers = {"content-type": content_type}
         async with http.stream("POST", path, content=frame(request), headers=headers) as response:
             assert response.status_code == 200, await response.aread()
             buffer = b""
