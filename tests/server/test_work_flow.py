@@ -134,6 +134,23 @@ async def test_two_workers_get_each_run_once(stubs: Stubs, channel: grpc.aio.Cha
         await asyncio.gather(first.silent(), second.silent())
 
 
+async def test_records_that_race_a_wake_up_all_arrive_once(stubs: Stubs, call: WorkCall) -> None:
+    """Some come with the assignment, the others behind it, whichever transaction they are in."""
+    await start(stubs)
+    for _ in range(20):
+        lent = await call.lent()
+        await call.suspend(lent, listening=["s"])
+        await call.hears("suspended")
+        await asyncio.gather(*(send(stubs) for _ in range(20)))
+        woken = await call.lent()
+        offsets = [entry.offset for entry in woken.entries]
+        while len(offsets) < lent.last_offset + 20:
+            offsets += [entry.offset for entry in await call.entries("run")]
+        assert offsets == list(range(1, lent.last_offset + 21))
+        await call.say(release=pb.WorkRequest.Release(run_id="run", epoch=woken.epoch))
+        await call.say(credit=pb.WorkRequest.Credit(runs=1))
+
+
 async def test_credit_is_what_a_worker_takes(stubs: Stubs, channel: grpc.aio.Channel) -> None:
     async with WorkCall(channel, credit=2) as call:
         for number in range(5):

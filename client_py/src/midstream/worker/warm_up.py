@@ -17,7 +17,7 @@ from midstream.worker.host import RunHost
 
 _RUN_ID: Final = "run_warm-up"
 _EPOCH_US: Final = 1_767_225_600_000_000
-_TURNS: Final = 3
+_TURNS: Final = 1
 _JSON: Final = '{"number": 1, "text": "warm"}'
 
 

@@ -129,8 +129,9 @@ class Session:
         self.tell(Assigned(run_id, task, epoch, generation, last_offset, checkpoint, entries))
         sent_offset = entries[-1].offset if entries else 0
         followed = self.follow(run_no, run_id, task, epoch, generation, after_offset=sent_offset)
-        if sent_offset == last_offset:
-            # What rings now, in this turn, is the transaction whose last entry it has.
+        if sent_offset == last_offset and not self._core.store.shared:
+            # What rings in this turn is the claim's own transaction, whose last entry it has. With a shared store it
+            # might be another server's.
             self._grown.pop(followed)
             followed.deaf = True
             asyncio.get_running_loop().call_soon(followed.listen)
