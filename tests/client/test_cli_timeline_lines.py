@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from midstream import Assignment, AssignmentEnd, Entry, Failure, Record, Run, RunKind, RunState, Sender
+from midstream import Assignment, AssignmentEnd, Direction, Entry, Failure, Record, Run, RunKind, RunState, Sender
 from midstream.cli import happening, text
 from midstream.cli.history import History
 from midstream.cli.log_shapes import history as history_shape
@@ -71,7 +71,9 @@ def log(*facts: Fact, time: datetime = NOON) -> list[Entry]:
 def record(value: str = "1", sender: Sender | None = None) -> Record:
     anonymous = Sender("ANONYMOUS", "")
     payload = Payload(json=value)
-    return Record("run_1", "notes", 1, 1, payload, anonymous if sender is None else sender, NOON, "", {})
+    return Record(
+        "run_1", "notes", 1, 1, payload, anonymous if sender is None else sender, NOON, "", {}, Direction.INPUT
+    )
 
 
 def step(attempt: int = 1, failure: Failure | None = None, name: str = "search") -> StepEnded:

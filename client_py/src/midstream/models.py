@@ -75,7 +75,7 @@ class Record:
     accept_time: datetime
     key: str
     metadata: Mapping[str, str]
-    direction: Direction = Direction.INPUT
+    direction: Direction
 
     @cached_property
     def value(self) -> Any:
@@ -107,7 +107,7 @@ class Record:
         return vars(self)[name]
 
 
-_READ_LATE: Final = frozenset({"run_id", "stream_id", "sender", "accept_time", "key", "metadata"})
+_READ_LATE: Final = frozenset({"run_id", "stream_id", "sender", "accept_time", "key", "metadata", "direction"})
 
 
 @dataclass(frozen=True, slots=True)
