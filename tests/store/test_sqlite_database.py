@@ -10,7 +10,7 @@ from midstream_server.domain.limits import Limits, Periods
 from midstream_server.store import DatabaseUnusable
 from midstream_server.store.sqlite import SqliteStore
 from midstream_server.store.sqlite.database import SCHEMA_VERSION
-from store.engines import MIB, NAMESPACE, SqliteEngine, append, create, draft
+from store.engines import MIB, NAMESPACE, SqliteEngine, append, create, draft, short
 
 
 def open_files() -> int:
@@ -156,6 +156,23 @@ async def test_an_empty_file_becomes_a_database(engine: SqliteEngine) -> None:
     store = await engine.open()
     await create(store)
     assert pragma(store._writer, "auto_vacuum") == 2
+    await store.close()
+
+
+async def test_a_database_without_output_streams_gets_them(engine: SqliteEngine) -> None:
+    """As the first servers of this schema version wrote it."""
+    store = await engine.open()
+    await create(store)
+    await append(store, draft(b"kept"))
+    for table in ("outputs", "output_streams", "output_writers", "output_ranges"):
+        store._writer.execute(f"DROP TABLE {table}").fetchall()
+    await store.close()
+
+    store = await engine.open()
+    (outcome,) = await store.outputs.append_attached(NAMESPACE, "run", "out", [draft()], now_us=0)
+    assert short([outcome]) == [1]
+    run = await store.get_run(NAMESPACE, "run")
+    assert [stream.last_seq for stream in run.streams] == [1]
     await store.close()
 
 
