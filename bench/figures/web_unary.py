@@ -20,16 +20,15 @@ async def measure(context: Context) -> list[Figure]:
     channel = aio.insecure_channel(context.address)
     context.cleanup.push_async_callback(channel.close)
     by_grpc: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(SEND_ONE)
-    # A browser has six connections to a host; more are as many pages.
-    callers = [
-        await context.cleanup.enter_async_context(WebCaller(str(context.server.ready["web_url"])))
-        for _ in range(sizes.unary_in_flight)
-    ]
+    web_url = str(context.server.ready["web_url"])
+    by_web = await context.cleanup.enter_async_context(WebCaller(web_url))
     grpc_times, web_times = await interleave(
         sizes.repeats,
         lambda: _one_at_a_time(context, channel, by_grpc),
-        lambda: _one_at_a_time(context, channel, callers[0].send_one),
+        lambda: _one_at_a_time(context, channel, by_web.send_one),
     )
+    # A browser has six connections to a host; more are as many pages.
+    callers = [await context.cleanup.enter_async_context(WebCaller(web_url)) for _ in range(sizes.unary_in_flight)]
     grpc_rates, web_rates = await interleave(
         sizes.repeats,
         lambda: _at_once(context, channel, [by_grpc] * sizes.unary_in_flight),

@@ -61,7 +61,8 @@ class WebListener:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio looks for it to set NODELAY
         try:
-            _set_options(listening)
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            find_vanished_peers(listening)
             listening.bind((host, port))
             listening.listen(BACKLOG)
             listening.setblocking(False)
@@ -103,9 +104,8 @@ class _Server(uvicorn.Server):
         self.serves.set()
 
 
-def _set_options(listening: socket.socket) -> None:
-    """Connections inherit them. Peers that vanished without a word are found, so that their calls end."""
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def find_vanished_peers(listening: socket.socket) -> None:
+    """On every connection that is accepted: a peer that vanished without a word is found, so that its calls end."""
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (
         ("TCP_KEEPIDLE", _SILENT_SECONDS),
