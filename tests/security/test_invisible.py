@@ -15,12 +15,14 @@ from midstream.v1 import stream_service_pb2 as pb
 from midstream.v1.worker_service_pb2 import WorkRequest
 from support.keyed_server import KeyedServer
 from support.raw_calls import METHODS, Answer, ask
+from support.web_channel import WebChannel
 
 RECORD = record_pb2.NewRecord(payload=record_pb2.Payload(json="1"))
 SPEC = run_pb2.RunSpec(task="t")
 OUTCOME = run_pb2.Outcome(result=record_pb2.Payload(json="1"))
 INPUT = record_pb2.DIRECTION_INPUT
 OUTPUT = record_pb2.DIRECTION_OUTPUT
+Channel = grpc.aio.Channel | WebChannel
 _numbers = itertools.count()
 
 
@@ -73,7 +75,7 @@ def test_every_rpc_is_here() -> None:
 
 
 @pytest.fixture
-async def channel(keyed: KeyedServer) -> AsyncIterator[grpc.aio.Channel]:
+async def channel(keyed: KeyedServer) -> AsyncIterator[Channel]:
     async with grpc.aio.insecure_channel(keyed.url.removeprefix("grpc://")) as channel:
         yield channel
 
@@ -92,7 +94,7 @@ async def make(owner: midstream.Client, run_id: str) -> None:
 
 
 async def before_and_after(
-    channel: grpc.aio.Channel, owner: midstream.Client, requests: tuple[str, list[Message]], run_id: str, bearer: str
+    channel: Channel, owner: midstream.Client, requests: tuple[str, list[Message]], run_id: str, bearer: str
 ) -> tuple[Answer, Answer]:
     """The answers about a run that nobody has, and about the same run once the owner has it."""
     method, messages = requests
@@ -103,7 +105,7 @@ async def before_and_after(
 
 @pytest.mark.parametrize("method", ABOUT_A_RUN)
 async def test_a_run_of_another_namespace(
-    keyed: KeyedServer, channel: grpc.aio.Channel, owner: midstream.Client, method: str
+    keyed: KeyedServer, channel: Channel, owner: midstream.Client, method: str
 ) -> None:
     run_id = f"foreign-{next(_numbers)}"
     requests = method, ABOUT_A_RUN[method](run_id)
@@ -114,7 +116,20 @@ async def test_a_run_of_another_namespace(
         assert seen_by_owner != after, "the owner sees it, so there was something to hide"
 
 
-async def ask_owner(channel: grpc.aio.Channel, keyed: KeyedServer, method: str, run_id: str) -> Answer | None:
+@pytest.mark.parametrize("way", ["connect", "grpc-web"])
+@pytest.mark.parametrize("method", [name for name in ABOUT_A_RUN if not METHODS[name].client_streaming])
+async def test_a_run_of_another_namespace_from_a_browser(
+    keyed: KeyedServer, owner: midstream.Client, method: str, way: str
+) -> None:
+    run_id = f"foreign-{next(_numbers)}"
+    requests = method, ABOUT_A_RUN[method](run_id)
+    async with WebChannel(keyed.web_url, way) as channel:
+        before, after = await before_and_after(channel, owner, requests, run_id, f"Bearer {keyed.other_key}")
+    assert after == before
+    assert b"RUN_NOT_FOUND" in b"".join(after.responses) or after.reason == "RUN_NOT_FOUND"
+
+
+async def ask_owner(channel: Channel, keyed: KeyedServer, method: str, run_id: str) -> Answer | None:
     """None: the call goes on, which no refused one does."""
     try:
         return await ask(channel, method, ABOUT_A_RUN[method](run_id), f"Bearer {keyed.key}", seconds=1)
@@ -124,7 +139,7 @@ async def ask_owner(channel: grpc.aio.Channel, keyed: KeyedServer, method: str, 
 
 @pytest.mark.parametrize("method", ABOUT_A_RUN | MAKES_A_RUN)
 async def test_a_run_that_the_token_does_not_name(
-    keyed: KeyedServer, channel: grpc.aio.Channel, owner: midstream.Client, method: str
+    keyed: KeyedServer, channel: Channel, owner: midstream.Client, method: str
 ) -> None:
     run_id = f"unnamed-{next(_numbers)}"
     named = [can_send("other-run"), can_read("other-run"), can_cancel("other-run"), can_send(f"{run_id}x")]
@@ -137,7 +152,7 @@ async def test_a_run_that_the_token_does_not_name(
 
 @pytest.mark.parametrize("method", ABOUT_A_RUN)
 async def test_a_token_of_another_namespace_that_names_the_very_run(
-    keyed: KeyedServer, channel: grpc.aio.Channel, owner: midstream.Client, method: str
+    keyed: KeyedServer, channel: Channel, owner: midstream.Client, method: str
 ) -> None:
     run_id = f"named-{next(_numbers)}"
     scopes = [can_send(run_id), can_read(run_id), can_cancel(run_id)]
@@ -149,7 +164,7 @@ async def test_a_token_of_another_namespace_that_names_the_very_run(
 
 @pytest.mark.parametrize("method", MAKES_A_RUN)
 async def test_a_run_id_that_another_namespace_uses_is_free(
-    keyed: KeyedServer, channel: grpc.aio.Channel, owner: midstream.Client, method: str
+    keyed: KeyedServer, channel: Channel, owner: midstream.Client, method: str
 ) -> None:
     run_id = f"both-{next(_numbers)}"
     await make(owner, run_id)
@@ -186,7 +201,7 @@ async def test_lists_hold_only_ones_own(keyed: KeyedServer, owner: midstream.Cli
 
 
 async def test_a_token_that_another_namespace_revokes_is_not_touched(
-    keyed: KeyedServer, channel: grpc.aio.Channel, owner: midstream.Client
+    keyed: KeyedServer, channel: Channel, owner: midstream.Client
 ) -> None:
     run_id = f"kept-{next(_numbers)}"
     await make(owner, run_id)

@@ -12,6 +12,7 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
 from midstream.v1 import run_service_pb2, stream_service_pb2, token_service_pb2, worker_service_pb2
+from support.web_channel import WebChannel
 
 METHODS: dict[str, MethodDescriptor] = {
     method.name: method
@@ -46,7 +47,7 @@ class Answer:
 
 
 async def ask(
-    channel: grpc.aio.Channel,
+    channel: grpc.aio.Channel | WebChannel,
     method: str,
     requests: Sequence[Message],
     authorization: str = "",
@@ -61,30 +62,29 @@ async def ask(
                 return answer
 
 
-async def _ask(
-    channel: grpc.aio.Channel, method: MethodDescriptor, requests: Sequence[Message], authorization: str
-) -> Answer:
+async def _ask(channel: Any, method: MethodDescriptor, requests: Sequence[Message], authorization: str) -> Answer:
     data = [request.SerializeToString() for request in requests]
     metadata = (("authorization", authorization),) if authorization else ()
-    kinds: dict[tuple[bool, bool], Any] = {
+    kinds = {
         (False, False): channel.unary_unary,
         (False, True): channel.unary_stream,
         (True, True): channel.stream_stream,
     }
     make = kinds[method.client_streaming, method.server_streaming](
-        f"/{method.containing_service.full_name}/{method.name}"
+        f"/{method.containing_service.full_name}/{method.name}", request_serializer=bytes, response_deserializer=bytes
     )
-    call: Any = make(iter(data) if method.client_streaming else data[0], metadata=metadata)
+    answered = make(iter(data) if method.client_streaming else data[0], metadata=metadata)
     responses: list[bytes] = []
     try:
-        if method.server_streaming:
-            async for response in call:
-                responses.append(response)
+        if not method.server_streaming:
+            responses.append(await answered)
         else:
-            responses.append(await call)
-    except grpc.aio.AioRpcError:
-        pass
+            while (response := await answered.read()) is not grpc.aio.EOF:
+                responses.append(response)
+    except grpc.aio.AioRpcError as error:
+        trailers = tuple((str(key), value) for key, value in error.trailing_metadata() or ())
+        return Answer(tuple(responses), error.code().name, error.details(), trailers)
     finally:
-        call.cancel()
-    trailers = tuple((str(key), value) for key, value in await call.trailing_metadata() or ())
-    return Answer(tuple(responses), (await call.code()).name, await call.details(), trailers)
+        if method.server_streaming:
+            answered.cancel()
+    return Answer(tuple(responses), "OK", "", ())
