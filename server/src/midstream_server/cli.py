@@ -13,7 +13,7 @@ from typing import NoReturn
 # gRPC's core prints its own lines, not JSON, to stderr; what matters of them is in our errors. Read once, at import.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-from midstream_server import keys_command
+from midstream_server import keys_command, migrate_command
 from midstream_server.server import Server, StartError
 from midstream_server.settings import SettingError, Settings, env_name, flag_name, load, shown_default, without_password
 from midstream_server.telemetry import log
@@ -27,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["keys"]:
         sys.exit(keys_command.main(given[1:]))
+    if given[:1] == ["migrate"]:
+        sys.exit(migrate_command.main(given[1:]))
     flags = {name: value for name, value in vars(_parser().parse_args(given)).items() if value is not None}
     try:
         settings = load(flags)
@@ -92,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="midstream-server",
         description="Serves Midstream over gRPC from one database, on SQLite or PostgreSQL, until SIGTERM or SIGINT.",
-        epilog="`midstream-server keys --help` tells of API keys. "
+        epilog="`midstream-server keys --help` tells of API keys, `migrate --help` of PostgreSQL's schema. "
         "A flag wins over its environment variable. Durations are written as 7d, 24h, 90s or 500ms.",
         allow_abbrev=False,
     )
