@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from midstream_server import cli, keys_command
+from midstream_server import cli
 from midstream_server.domain.api_key import key_id_of
 from midstream_server.listening import exposed, is_loopback
 from midstream_server.server import Server, StartError
 from midstream_server.settings import Settings
 from support.calls import attach, reason_of
 from support.credentials import calling
-from support.postgres import Databases
 from support.server_process import ServerProcess
 
 
@@ -48,19 +47,6 @@ def test_keys_are_created_listed_and_revoked(tmp_path: Path) -> None:
         secret = text.rpartition("_")[2]
         assert secret not in listed
         assert not any(secret.encode() in path.read_bytes() for path in tmp_path.iterdir())
-
-
-def test_keys_of_a_postgresql_database(databases: Databases, capsys: pytest.CaptureFixture[str]) -> None:
-    with databases.one() as url:
-        assert keys_command.main(["create", "--name", "backend", "--store", url]) == 0
-        key_id = key_id_of(capsys.readouterr().out.strip()) or ""
-        assert keys_command.main(["list", "--store", url]) == 0
-        assert f"{key_id}  default    backend" in capsys.readouterr().out
-        assert keys_command.main(["revoke", key_id, "--store", url]) == 0
-        assert keys_command.main(["revoke", "nosuchkey", "--store", url]) == 1
-    assert keys_command.main(["list", "--store", "postgresql://nobody@127.0.0.1:1/none"]) == 1
-    assert "cannot connect to PostgreSQL" in capsys.readouterr().err
-    assert keys_command.main(["list", "--store", "mysql://x"]) == 2
 
 
 @pytest.mark.parametrize(
