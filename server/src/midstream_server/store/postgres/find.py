@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from midstream_server.domain import errors
+from midstream_server.store.postgres.text import storable
 from midstream_server.store.postgres.transaction import RunRow, Transaction
 
 
@@ -23,7 +24,9 @@ def find_run(tx: Transaction, namespace: str, run_id: str) -> RunRow:
 
 async def find_stream(tx: Transaction, run_no: int, stream_id: str) -> StreamRow | None:
     row = await tx.fetchrow(
-        "SELECT no, cursor, cursor_bytes, holder_epoch FROM streams WHERE run = $1 AND id = $2", run_no, stream_id
+        "SELECT no, cursor, cursor_bytes, holder_epoch FROM streams WHERE run = $1 AND id = $2",
+        run_no,
+        storable(stream_id),
     )
     return None if row is None else StreamRow(*row)
 

@@ -5,6 +5,7 @@ from midstream_server.domain.record import StoredRecord
 from midstream_server.domain.run import EntryKind, State
 from midstream_server.store.interface import Look, Page
 from midstream_server.store.postgres.connections import Connection
+from midstream_server.store.postgres.text import storable
 
 
 def bounded(columns: str, source: str, *, order: str) -> str:
@@ -32,7 +33,7 @@ async def look(
         "FROM runs JOIN streams ON streams.run = runs.no AND streams.id = $2 "
         "WHERE runs.no = $1 AND runs.id IS NOT NULL",
         run_no,
-        stream_id,
+        storable(stream_id),
     )
     if row is None:
         return None
@@ -66,8 +67,8 @@ async def newest(
         "AND entries.stream = streams.no AND seq IS NOT NULL ORDER BY seq DESC LIMIT 1) AS newest ON true "
         "WHERE runs.namespace = $1 AND runs.id = $2",
         namespace,
-        run_id,
-        stream_id,
+        storable(run_id),
+        storable(stream_id),
     )
     if row is None:
         raise errors.run_not_found(run_id)
@@ -79,7 +80,7 @@ async def newest(
 
 async def resolve(connection: Connection, namespace: str, run_id: str) -> int:
     run_no: int | None = await connection.fetchval(
-        "SELECT no FROM runs WHERE namespace = $1 AND id = $2", namespace, run_id
+        "SELECT no FROM runs WHERE namespace = $1 AND id = $2", namespace, storable(run_id)
     )
     if run_no is None:
         raise errors.run_not_found(run_id)
@@ -93,7 +94,7 @@ async def read_log(
         "SELECT state, (SELECT max(log_offset) FROM entries WHERE run = runs.no), streams.no FROM runs "
         "LEFT JOIN streams ON streams.run = runs.no AND streams.id = $2 WHERE runs.no = $1 AND runs.id IS NOT NULL",
         run_no,
-        stream_id,
+        None if stream_id is None else storable(stream_id),
     )
     if row is None:
         return None

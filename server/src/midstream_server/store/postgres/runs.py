@@ -26,6 +26,7 @@ from midstream_server.store.postgres.find import find_run
 from midstream_server.store.postgres.managed.claim import make_runnable
 from midstream_server.store.postgres.outputs import trim
 from midstream_server.store.postgres.outputs.read import output_streams
+from midstream_server.store.postgres.text import storable
 from midstream_server.store.postgres.timers import set_timer
 from midstream_server.store.postgres.transaction import RUN_COLUMNS, RunRow, Source, Transaction
 
@@ -123,7 +124,7 @@ def _check_same(new: NewRun, run: RunRow, digest: bytes) -> None:
 
 async def read_run(connection: Source, namespace: str, run_id: str) -> Run:
     row = await connection.fetchrow(
-        f"SELECT {_COLUMNS} FROM runs WHERE namespace = $1 AND runs.id = $2", namespace, run_id
+        f"SELECT {_COLUMNS} FROM runs WHERE namespace = $1 AND runs.id = $2", namespace, storable(run_id)
     )
     if row is None:
         raise errors.run_not_found(run_id)
@@ -161,7 +162,7 @@ async def list_runs(
         namespace,
         _NO_BOUND if before_no is None else before_no,
         limit,
-        *(() if task is None else (task,)),
+        *(() if task is None else (storable(task),)),
     )
     streams = await _streams(connection, [row["no"] for row in rows])
     return [_run(row, streams.get(row["no"], ()), ()) for row in rows]

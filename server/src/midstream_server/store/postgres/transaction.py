@@ -7,6 +7,7 @@ from midstream_server.domain.run import Kind, State
 from midstream_server.store.interface import Change
 from midstream_server.store.notice import Notice, Queued
 from midstream_server.store.postgres.connections import Connection
+from midstream_server.store.postgres.text import storable
 
 Name = tuple[str, str]
 """Namespace and id of a run."""
@@ -75,7 +76,7 @@ class Transaction:
             "JOIN runs AS named ON named.namespace = asked.namespace AND named.id = asked.id "
             "UNION ALL SELECT unnest($3::bigint[])) ORDER BY no FOR UPDATE",
             [namespace for namespace, _ in names],
-            [run_id for _, run_id in names],
+            [storable(run_id) for _, run_id in names],
             list(numbers),
         )
         for row in rows:

@@ -11,6 +11,7 @@ from midstream_server.store.postgres.append_fact import WORKER_STREAM, append_fa
 from midstream_server.store.postgres.find import find_stream
 from midstream_server.store.postgres.hold import record_failures
 from midstream_server.store.postgres.outputs.append import attempt_ended
+from midstream_server.store.postgres.text import storable
 from midstream_server.store.postgres.transaction import Transaction
 
 
@@ -88,7 +89,7 @@ async def note(tx: Transaction, run_no: int, progress: Progress, *, now_us: int)
             "WHERE streams.run = $1 AND streams.id = $2 AND streams.cursor < $3 "
             "AND entries.run = $1 AND entries.stream = streams.no AND entries.seq = $3",
             run_no,
-            stream_id,
+            storable(stream_id),
             cursor,
         )
         tx.changes.add(Change(run_no, stream_id))

@@ -7,6 +7,7 @@ from midstream_server.domain.run import OutputStatus, State
 from midstream_server.store.interface import Page
 from midstream_server.store.postgres.connections import Connection
 from midstream_server.store.postgres.read import bounded
+from midstream_server.store.postgres.text import storable
 from midstream_server.store.postgres.transaction import Source
 
 _COLUMNS: Final = "output_streams.id, seq, output_offset, at_us, body"
@@ -26,7 +27,7 @@ async def read_outputs(
         "LEFT JOIN output_streams ON output_streams.run = runs.no AND output_streams.id = $2 "
         "WHERE runs.no = $1 AND runs.id IS NOT NULL",
         run_no,
-        stream_id,
+        None if stream_id is None else storable(stream_id),
     )
     if row is None:
         return None
