@@ -128,7 +128,7 @@ async def test_a_dead_lock_is_done_again(engine: PostgresEngine) -> None:
 
             return operation
 
-        found = await asyncio.gather(commit(one, locks("a", "b")), commit(two, locks("b", "a")))
+        found: list[object] = list(await asyncio.gather(commit(one, locks("a", "b")), commit(two, locks("b", "a"))))
         assert found == [2, 1]
         assert tries == 3
 
