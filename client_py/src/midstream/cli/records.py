@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import click
 from rich.text import Text
 
-from midstream import Client, OutputEvent, Record, Rewound
+from midstream import Client, OutputEvent, Record, Rewound, Sender
 from midstream.cli import output, shapes, text
 from midstream.cli.options import Options, common_options
 from midstream.cli.running import with_client
@@ -148,7 +148,8 @@ def _print_rewound(mark: Rewound) -> None:
 
 def _print_record(record: Record) -> None:
     when = record.accept_time.astimezone().strftime("%H:%M:%S")
-    sender = "" if record.sender.kind == "ANONYMOUS" else f"  from {text.sender(record.sender)}"
+    plain = record.sender.kind == "ANONYMOUS" or record.sender == Sender("RUN", record.run_id)  # what a run says itself
+    sender = "" if plain else f"  from {text.sender(record.sender)}"
     output.line(
         output.dim(f"{record.offset:>5}  {when}  "),
         _heading(record),
