@@ -74,3 +74,13 @@ async def test_a_refusal_carries_its_reason() -> None:
 def test_an_access_token_is_signed() -> None:
     token = midstream.sign_token("midstream_abcdefghijkl_secret", [midstream.can_read("run_1")])
     assert token.token.count(".") == 2
+
+
+async def test_an_access_token_opens_what_it_names() -> None:
+    async with midstream.testing.local_server(api_keys={"backend": "default"}) as server:
+        run = await server.client.start_run("t")
+        token = await server.client.mint_token([midstream.can_read(run.id)])
+        async with midstream.connect(server.url, access_token=token.token) as page:
+            assert (await page.get_run(run.id)).id == run.id
+            with pytest.raises(midstream.PermissionDenied):
+                await page.cancel_run(run.id)

@@ -3,15 +3,17 @@
 import base64
 import re
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from jwt.types import Options
 
 from midstream_server.domain.credential_errors import credentials_invalid, scope_missing, token_expired
 from midstream_server.domain.errors import Refused, field_invalid, run_not_found
 from midstream_server.domain.scope import Action, Scope, check_scope, read_scope
+
+if TYPE_CHECKING:  # the oldest PyJWT that will do does not have it
+    from jwt.types import Options
 
 ISSUER = "midstream.v1"
 ALGORITHM = "EdDSA"
@@ -30,7 +32,7 @@ MAX_USES = 2**31 - 1
 _LAST_SECOND = 253_402_300_799  # The end of the year 9999, where timestamps end.
 
 _SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
-_CHECKED_HERE: Options = {
+_CHECKED_HERE: "Options" = {
     "verify_exp": False,
     "verify_nbf": False,
     "verify_iat": False,
