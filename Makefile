@@ -36,7 +36,7 @@ demo-chat: $(READY) $(PAGE_BUILT) ## steer the research agent from a page in you
 	@$(BIN)/python examples/research_chat/run_chat.py $(ARGUMENTS)
 
 .PHONY: test
-test: check test-oldest test-ts $(READY) ## run every check and every test
+test: check test-oldest test-ts $(READY) $(PAGE_BUILT) ## run every check and every test
 	@echo "Running the tests"
 	@$(BIN)/python -m pytest
 

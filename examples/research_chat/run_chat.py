@@ -116,7 +116,17 @@ async def play(directory: Path, port: int, *, open_browser: bool) -> None:
         )
         urls = json.loads(started)
         environment |= {"MIDSTREAM_URL": urls["url"], "CHAT_WEB_URL": urls["web_url"]}
-        worker, _ = await start("worker", "-m", "midstream.cli", "worker", "chat.agent", "--json", until='"connected"')
+        worker, _ = await start(
+            "worker",
+            "-m",
+            "midstream.cli",
+            "worker",
+            "chat.agent",
+            "--json",
+            "--drain-timeout",
+            "1s",
+            until='"connected"',
+        )
         backend, _ = await start(
             "backend",
             *("-m", "uvicorn", "chat.backend:app", "--host", "127.0.0.1", "--port", str(port)),
