@@ -9,7 +9,7 @@ from playwright.async_api import BrowserContext, expect
 from support.backend import Backend, running_backend
 from support.browser import open_tab, wire_to
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180), pytest.mark.slow]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180, func_only=True), pytest.mark.slow]
 
 
 async def send(backend: Backend, run_id: str, first: int, last: int) -> None:

@@ -14,7 +14,7 @@ from midstream.signing import key_id, signing_key
 from support.backend import Backend, new_key
 from support.browser import open_tab
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180), pytest.mark.slow]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180, func_only=True), pytest.mark.slow]
 
 
 @dataclass(frozen=True)

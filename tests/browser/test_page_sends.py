@@ -6,7 +6,7 @@ from playwright.async_api import BrowserContext, expect
 from support.backend import Backend
 from support.browser import Tab, open_tab
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180), pytest.mark.slow]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180, func_only=True), pytest.mark.slow]
 
 MIB = 1024 * 1024
 
