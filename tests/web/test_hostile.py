@@ -1,6 +1,7 @@
 """What browsers never send, and others do: garbage, bombs, endless and half requests. Others are served meanwhile."""
 
 import asyncio
+import contextlib
 import gzip
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -95,6 +96,23 @@ async def test_endless_headers_are_cut_off(page: Page) -> None:
     async with raw_connection(page.url) as (reader, writer):
         writer.write(b"GET / HTTP/1.1\r\nx: " + b"a" * (MAX_HEAD_BYTES + 1))
         assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("endless", [b"0\r\nx: ", b"2;x="], ids=["trailers", "chunk extension"])
+async def test_what_is_endless_behind_the_headers_is_cut_off(page: Page, endless: bytes) -> None:
+    async with raw_connection(page.url) as (reader, writer):
+        writer.write(
+            b"POST /midstream.v1.RunService/GetRun HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+            b"transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n" + endless
+        )
+        answer = asyncio.create_task(reader.read())
+        for _ in range(100):
+            # What has been sent when the server closes may turn its answer into a reset connection.
+            with contextlib.suppress(ConnectionError):
+                writer.write(b"a" * MAX_HEAD_BYTES)
+                await writer.drain()
+        with contextlib.suppress(ConnectionError):
+            assert (await answer).startswith(b"HTTP/1.1 400 ")
 
 
 async def test_a_record_just_over_the_limit_is_refused_with_its_reason(page: Page) -> None:

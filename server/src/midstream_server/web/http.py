@@ -1,4 +1,4 @@
-"""Uvicorn's HTTP, with bounds on what comes before a request's headers are complete: there are none in it."""
+"""Uvicorn's HTTP, with bounds on what is neither a request's body nor a whole request: there are none in it."""
 
 import asyncio
 from typing import Any, Final
@@ -12,10 +12,10 @@ UNUSED_SECONDS: Final = 75.0
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Closes a connection whose request line and headers are too long, or take too long."""
+    """Closes a connection whose request line and headers are too long or too slow, or whose trailers are too long."""
 
-    _head_bytes = 0
-    _in_head = True
+    _fruitless_bytes = 0
+    """How many have come since the last piece of a body or end of a request; of one read at most 256 KiB besides."""
     _patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -27,25 +27,26 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._in_head:
-            if not self._head_bytes:
-                self._wait(HEAD_SECONDS)
-            self._head_bytes += len(data)
+        self._fruitless_bytes += len(data)
         super().data_received(data)
-        if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self.send_400_response("Request line and headers are too long.")
+        if self._fruitless_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response("Request line, headers or trailers are too long.")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        if not self._in_head:
-            self._in_head = True
-            self._head_bytes = 0
-            self._wait(HEAD_SECONDS)
+        self._wait(HEAD_SECONDS)
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
         self._stop_waiting()
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._fruitless_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._fruitless_bytes = 0
+        super().on_message_complete()
 
     def _wait(self, seconds: float) -> None:
         self._stop_waiting()
