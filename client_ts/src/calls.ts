@@ -1,7 +1,15 @@
-import type { CallOptions as ConnectOptions } from "@connectrpc/connect";
+import type {
+  DescMessage,
+  DescMethodServerStreaming,
+  DescMethodUnary,
+  MessageInitShape,
+  MessageShape,
+} from "@bufbuild/protobuf";
+import type { Transport } from "@connectrpc/connect";
 import { createBackoff } from "./backoff.js";
 import type { AccessToken, Credentials } from "./credentials.js";
-import { fromCall, MidstreamError } from "./error.js";
+import { deadlineExceeded, fromCall, type MidstreamError } from "./error.js";
+import { anySignal } from "./signals.js";
 import { sleep } from "./sleep.js";
 
 /** What every call takes. */
@@ -14,26 +22,32 @@ export interface CallOptions {
   accessToken?: AccessToken | undefined;
 }
 
-/** Repeats calls while that may help. */
+/** Makes calls, and repeats them while that may help. */
 export interface Calls {
   /** Makes a call that is safe to repeat. Throws MidstreamError, or the signal's reason. */
-  unary<R>(options: CallOptions | undefined, attempt: (options: ConnectOptions) => Promise<R>): Promise<R>;
+  unary<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodUnary<I, O>,
+    request: MessageInitShape<I>,
+    options?: CallOptions,
+  ): Promise<MessageShape<O>>;
   /**
-   * Reads a server's stream until it ends, and opens it again after a drop: `open` is called for each attempt, and begins
-   * behind what was read. Leaving the loop aborts the stream. Throws as `unary` does; `timeoutMs` bounds the whole.
+   * Reads a server's stream until it ends, and opens it again after a drop: `request` is asked for each attempt, and
+   * begins behind what was read. Leaving the loop aborts the stream. Throws as `unary` does; `timeoutMs` bounds the whole.
    */
-  stream<R>(
-    options: CallOptions | undefined,
-    open: (options: ConnectOptions) => AsyncIterable<R>,
-  ): AsyncGenerator<R, void, undefined>;
+  stream<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodServerStreaming<I, O>,
+    request: () => MessageInitShape<I>,
+    options?: CallOptions,
+  ): AsyncGenerator<MessageShape<O>, void, undefined>;
 }
 
 export function createCalls(defaults: {
+  transport: Transport;
   timeoutMs: number;
   credentialsOf: (accessToken?: AccessToken) => Credentials;
   closed: AbortSignal;
 }): Calls {
-  const { closed } = defaults;
+  const { closed, transport } = defaults;
 
   /** Waits before the next attempt after `failed`, or throws it where another attempt makes no sense. */
   async function pause(failed: unknown, attempt: Attempt): Promise<void> {
@@ -69,26 +83,28 @@ export function createCalls(defaults: {
     };
   }
 
-  async function optionsOf(attempt: Attempt, signal: AbortSignal): Promise<ConnectOptions> {
+  /** What the next attempt may take and say. */
+  async function next(attempt: Attempt): Promise<{ timeoutMs: number | undefined; header: HeadersInit | undefined }> {
     if (attempt.signal?.aborted) throw attempt.signal.reason;
     if (closed.aborted) throw closed.reason;
     attempt.secret = await attempt.credentials.get();
-    const headers = attempt.secret === undefined ? {} : { headers: { authorization: `Bearer ${attempt.secret}` } };
-    if (attempt.giveUpAt === Number.POSITIVE_INFINITY) return { ...headers, signal };
+    const header = attempt.secret === undefined ? undefined : { authorization: `Bearer ${attempt.secret}` };
+    if (attempt.giveUpAt === Number.POSITIVE_INFINITY) return { timeoutMs: undefined, header };
     const timeoutMs = Math.ceil(attempt.giveUpAt - Date.now());
-    // To the transport, zero means no timeout.
+    // To a transport, zero means no timeout.
     if (timeoutMs <= 0) throw attempt.lastError ?? deadlineExceeded();
-    return { ...headers, signal, timeoutMs };
+    return { timeoutMs, header };
   }
 
   return {
-    async unary(options, call) {
+    async unary(method, request, options) {
       const attempt = begin(options, options?.timeoutMs ?? defaults.timeoutMs);
       const either = anySignal([options?.signal, closed]);
       try {
         for (;;) {
           try {
-            return await call(await optionsOf(attempt, either.signal));
+            const { timeoutMs, header } = await next(attempt);
+            return (await transport.unary(method, either.signal, timeoutMs, header, request)).message;
           } catch (failed) {
             await pause(failed, attempt);
           }
@@ -98,15 +114,17 @@ export function createCalls(defaults: {
       }
     },
 
-    async *stream(options, open) {
+    async *stream(method, request, options) {
       const attempt = begin(options, options?.timeoutMs);
       for (;;) {
         const either = anySignal([options?.signal, closed]);
         try {
-          for await (const response of open(await optionsOf(attempt, either.signal))) {
+          const { timeoutMs, header } = await next(attempt);
+          const response = await transport.stream(method, either.signal, timeoutMs, header, only(request()));
+          for await (const message of response.message) {
             attempt.backoff.reset();
             attempt.refreshed = false;
-            yield response;
+            yield message;
           }
           return;
         } catch (failed) {
@@ -120,6 +138,11 @@ export function createCalls(defaults: {
   };
 }
 
+/** One request, as a transport takes it. */
+export async function* only<T>(request: T): AsyncGenerator<T, void, undefined> {
+  yield request;
+}
+
 interface Attempt {
   readonly backoff: ReturnType<typeof createBackoff>;
   readonly credentials: Credentials;
@@ -128,40 +151,6 @@ interface Attempt {
   secret: string | undefined;
   refreshed: boolean;
   lastError: MidstreamError | undefined;
-}
-
-/** A signal that is aborted when one of several is; `done` lets go of them. (AbortSignal.any is too new.) */
-export function anySignal(signals: readonly (AbortSignal | undefined)[]): {
-  signal: AbortSignal;
-  abort: (reason?: unknown) => void;
-  done: () => void;
-} {
-  const controller = new AbortController();
-  const links: [AbortSignal, () => void][] = [];
-  const done = () => {
-    for (const [signal, link] of links.splice(0)) signal.removeEventListener("abort", link);
-  };
-  const abort = (reason?: unknown) => {
-    done();
-    controller.abort(reason);
-  };
-  for (const signal of signals) {
-    if (!signal) continue;
-    if (signal.aborted) {
-      abort(signal.reason);
-      break;
-    }
-    const link = () => abort(signal.reason);
-    links.push([signal, link]);
-    signal.addEventListener("abort", link, { once: true });
-  }
-  return { signal: controller.signal, abort, done };
-}
-
-export function deadlineExceeded(): MidstreamError {
-  return new MidstreamError("the server did not answer in time; what was sent may be stored", {
-    code: "DEADLINE_EXCEEDED",
-  });
 }
 
 export function checkTimeout(timeoutMs: number | undefined): void {

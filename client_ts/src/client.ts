@@ -1,4 +1,4 @@
-import { createClient, type Transport } from "@connectrpc/connect";
+import type { Transport } from "@connectrpc/connect";
 import { platform } from "#platform";
 import { type CallOptions, createCalls } from "./calls.js";
 import { type AccessToken, createWallet, fetchedCredentials, fixedCredentials } from "./credentials.js";
@@ -7,7 +7,6 @@ import type { Connection } from "./follow/connection.js";
 import { createFollower, type Following } from "./follow/follower.js";
 import { followByStream } from "./follow/source.js";
 import { type RecordsListener, type RunListener, recordsTarget, runTarget } from "./follow/target.js";
-import { StreamService } from "./gen/midstream/v1/stream_service_pb.js";
 import type { Direction, Receipt } from "./models.js";
 import type { Link } from "./platform/platform.js";
 import { draft, type RecordOptions } from "./sending/draft.js";
@@ -76,9 +75,8 @@ export function connect(options: ConnectOptions = {}): Client {
   const closed = new AbortController();
   const credentialsOf = createWallet(ownCredentials(options));
   const timeoutMs = options.timeoutMs ?? 60_000;
-  const calls = createCalls({ timeoutMs, credentialsOf, closed: closed.signal });
-  const streams = createClient(StreamService, link.transport);
-  const lanes = createLanes(streams, calls, timeoutMs);
+  const calls = createCalls({ transport: link.transport, timeoutMs, credentialsOf, closed: closed.signal });
+  const lanes = createLanes(calls, timeoutMs);
   const follower = createFollower({ source: link.follow, credentials: credentialsOf(), onWake: platform.onWake });
 
   const client: Client = {

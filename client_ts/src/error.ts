@@ -1,5 +1,5 @@
 import { fromBinary } from "@bufbuild/protobuf";
-import { type Code, ConnectError } from "@connectrpc/connect";
+import { ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "./gen/google/rpc/error_details_pb.js";
 import type { Status } from "./gen/google/rpc/status_pb.js";
 import type { ErrorReason } from "./gen/midstream/v1/error_reason_pb.js";
@@ -69,7 +69,7 @@ export function fromCall(failed: unknown): MidstreamError {
   if (failed instanceof MidstreamError) return failed;
   const error = ConnectError.from(failed);
   const details = error.details.flatMap((detail) => ("type" in detail ? [detail] : []));
-  return described(error.rawMessage || "the call failed without a message", error.code, details, error.cause);
+  return described(error.rawMessage || "the call failed without a message", codeOf(error.code), details, error.cause);
 }
 
 /** The error that a status stands for, such as the one in a refused record's receipt. */
@@ -78,7 +78,7 @@ export function fromStatus(status: Status): MidstreamError {
     type: any.typeUrl.slice(any.typeUrl.lastIndexOf("/") + 1),
     value: any.value,
   }));
-  return described(status.message, status.code, details);
+  return described(status.message, codeOf(status.code), details);
 }
 
 /** The server, or the way to it, is gone or busy: the same call may succeed later. */
@@ -99,13 +99,36 @@ export function isTransient(error: MidstreamError): boolean {
   }
 }
 
+/** A code by its number on the wire. */
+function codeOf(number: number): StatusCode {
+  return CODES[number] ?? "UNKNOWN";
+}
+
+/** A code by the name that the Connect protocol gives it; undefined for another one. */
+export function codeNamed(name: string | undefined): StatusCode | undefined {
+  if (name === "canceled") return "CANCELLED";
+  return CODES.find((code) => code.toLowerCase() === name);
+}
+
+export function deadlineExceeded(): MidstreamError {
+  return new MidstreamError("the server did not answer in time; what was sent may be stored", {
+    code: "DEADLINE_EXCEEDED",
+  });
+}
+
 interface Detail {
   type: string;
   value: Uint8Array;
 }
 
-function described(message: string, code: Code, details: readonly Detail[], cause?: unknown): MidstreamError {
-  const found: ErrorDetails = { code: CODES[code] ?? "UNKNOWN", fields: {}, cause };
+/** The error that a code with its details stands for. */
+export function described(
+  message: string,
+  code: StatusCode,
+  details: readonly Detail[],
+  cause?: unknown,
+): MidstreamError {
+  const found: ErrorDetails = { code, fields: {}, cause };
   for (const { type, value } of details) {
     if (type === ErrorInfoSchema.typeName) {
       const info = fromBinary(ErrorInfoSchema, value);

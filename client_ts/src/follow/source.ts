@@ -1,4 +1,5 @@
 import type { Transport } from "@connectrpc/connect";
+import { only } from "../calls.js";
 import { type FollowRequest, type FollowResponse, StreamService } from "../gen/midstream/v1/stream_service_pb.js";
 
 /** One attempt at a subscription. */
@@ -17,10 +18,7 @@ export type FollowSource = (request: FollowRequest, options: FollowOptions) => A
 export function followByStream(transport: Transport): FollowSource {
   return async function* follow(request, { signal, credentials, opened }) {
     const headers = credentials === undefined ? undefined : { authorization: `Bearer ${credentials}` };
-    async function* only() {
-      yield request;
-    }
-    const response = await transport.stream(StreamService.method.follow, signal, 0, headers, only());
+    const response = await transport.stream(StreamService.method.follow, signal, 0, headers, only(request));
     opened();
     yield* response.message;
   };

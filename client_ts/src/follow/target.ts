@@ -1,4 +1,4 @@
-import { create, equals, type MessageInitShape } from "@bufbuild/protobuf";
+import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import type { Credentials } from "../credentials.js";
 import type { MidstreamError } from "../error.js";
 import { Direction as DirectionEnum } from "../gen/midstream/v1/record_pb.js";
@@ -70,15 +70,16 @@ export function recordsTarget(
 }
 
 export function runTarget(runId: string, listener: RunListener, credentials: Credentials): Target {
-  let last: RunMessage | undefined;
+  let last = "";
   return {
     credentials,
     listener,
     request: (ref, accessToken) => target(ref, runId, accessToken, { case: "state", value: {} }),
     takeRecords() {},
     takeRun(run) {
-      if (last && equals(RunSchema, last, run)) return; // the first word after a reconnect may be an old one
-      last = run;
+      const now = toBinary(RunSchema, run).join();
+      if (now === last) return; // the first word after a reconnect may be an old one
+      last = now;
       listener.onRun(toRun(run));
     },
   };

@@ -1,13 +1,13 @@
-import { createConnectTransport } from "@connectrpc/connect-web";
 import { followByStream } from "../follow/source.js";
 import { firstThatWorks, followByWebSocket } from "../follow/web-socket.js";
+import { createFetchTransport } from "../transport/fetch.js";
 import type { Platform } from "./platform.js";
 
 /** Browsers, and whatever else has `fetch`: Connect, and a WebSocket to follow by. */
 export const platform: Platform = {
   link(url) {
     const baseUrl = address(url);
-    const transport = createConnectTransport({ baseUrl, useBinaryFormat: true });
+    const transport = createFetchTransport(baseUrl);
     const byStream = followByStream(transport);
     const follow = typeof WebSocket === "undefined" ? byStream : firstThatWorks(followByWebSocket(baseUrl), byStream);
     return { transport, duplex: false, follow, close: () => {} };

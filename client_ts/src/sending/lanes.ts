@@ -1,8 +1,7 @@
 import { create } from "@bufbuild/protobuf";
-import type { Client as ConnectClient } from "@connectrpc/connect";
 import type { CallOptions, Calls } from "../calls.js";
 import { fromCall, MidstreamError } from "../error.js";
-import { SendOneRequestSchema, type StreamService } from "../gen/midstream/v1/stream_service_pb.js";
+import { SendOneRequestSchema, StreamService } from "../gen/midstream/v1/stream_service_pb.js";
 import { type SendResult, toSendResult } from "../models.js";
 import { type Courier, MAX_BATCH_BYTES, MAX_BATCH_RECORDS } from "./courier.js";
 import { type Waiting, waitFor } from "./waiting.js";
@@ -22,11 +21,7 @@ interface Lane {
  * Sends by unary calls, one at a time for each stream: what is put meanwhile goes along with the next one. So each stream
  * keeps its order, whatever connections the calls take and however often they are repeated.
  */
-export function createLanes(
-  streams: ConnectClient<typeof StreamService>,
-  calls: Calls,
-  defaultTimeoutMs: number,
-): Courier {
+export function createLanes(calls: Calls, defaultTimeoutMs: number): Courier {
   const lanes = new Map<string, Lane[]>();
 
   function laneFor(runId: string, streamId: string, accessToken: CallOptions["accessToken"]): Lane {
@@ -76,7 +71,7 @@ export function createLanes(
       timeoutMs: Math.max(0, ...batch.map((each) => each.giveUpAt - Date.now())),
     };
     try {
-      const { receipts } = await calls.unary(options, (callOptions) => streams.sendOne(request, callOptions));
+      const { receipts } = await calls.unary(StreamService.method.sendOne, request, options);
       return receipts.map(toSendResult);
     } catch (failed) {
       const error = fromCall(failed);

@@ -1,4 +1,5 @@
-import { checkTimeout, deadlineExceeded } from "../calls.js";
+import { checkTimeout } from "../calls.js";
+import { deadlineExceeded } from "../error.js";
 import type { SendResult } from "../models.js";
 import type { Draft } from "./draft.js";
 
