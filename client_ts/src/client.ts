@@ -1,17 +1,17 @@
 import type { Transport } from "@connectrpc/connect";
 import { platform } from "#platform";
-import { type CallOptions, createCalls } from "./calls.js";
+import { createCalls } from "./calls.js";
 import { type AccessToken, createWallet, fetchedCredentials, fixedCredentials } from "./credentials.js";
 import { MidstreamError } from "./error.js";
-import type { Connection } from "./follow/connection.js";
-import { createFollower, type Following } from "./follow/follower.js";
+import { createFollower } from "./follow/follower.js";
 import { followByStream } from "./follow/source.js";
-import { type RecordsListener, type RunListener, recordsTarget, runTarget } from "./follow/target.js";
-import type { Direction, Receipt } from "./models.js";
+import { createFollows, type Follows } from "./methods/follows.js";
+import { createReads, type Reads } from "./methods/reads.js";
+import { createRuns, type Runs } from "./methods/runs.js";
+import { createSends, type Sends } from "./methods/sends.js";
+import { createTokens, type Tokens } from "./methods/tokens.js";
 import type { Link } from "./platform/platform.js";
-import { draft, type RecordOptions } from "./sending/draft.js";
 import { createLanes } from "./sending/lanes.js";
-import { type InputStream, type StreamOrId, streamId } from "./streams.js";
 
 /** Which server, and as whom. */
 export interface ConnectOptions {
@@ -31,40 +31,8 @@ export interface ConnectOptions {
   transport?: Transport | undefined;
 }
 
-/** What to follow of a run's records. */
-export interface FollowRecordsOptions extends RecordsListener {
-  /** Unset: all of the run's streams. */
-  stream?: StreamOrId | undefined;
-  /** Unset: the declared stream's own, else `"input"`. */
-  direction?: Direction | undefined;
-  /** Records behind this offset; unset: from the first. */
-  afterOffset?: number | undefined;
-  accessToken?: AccessToken | undefined;
-}
-
-/** What to follow of a run. */
-export interface FollowRunOptions extends RunListener {
-  accessToken?: AccessToken | undefined;
-}
-
-/** Talks to one server. Opens its connection when that is first needed. */
-export interface Client {
-  /** Stores a record; when this resolves, it is on disk. Throws MidstreamError. */
-  send<T>(runId: string, stream: InputStream<T>, value: T, options?: RecordOptions & CallOptions): Promise<Receipt>;
-  send(runId: string, stream: string, value: unknown, options?: RecordOptions & CallOptions): Promise<Receipt>;
-
-  /**
-   * Follows a run's records until `close`. Everything that is followed with one client shares one subscription, which is
-   * opened again by itself, without a gap or a repeat.
-   */
-  followRecords(runId: string, options: FollowRecordsOptions): Following;
-
-  /** Follows a run's state until `close`, by the same subscription. */
-  followRun(runId: string, options: FollowRunOptions): Following;
-
-  /** Whether what is followed arrives. */
-  readonly connection: Connection;
-
+/** Talks to one server, and opens its connection when that is first needed. Every call throws MidstreamError. */
+export interface Client extends Sends, Runs, Reads, Tokens, Follows {
   /** Cuts off what is under way. */
   close(): void;
 }
@@ -72,49 +40,34 @@ export interface Client {
 /** A client of the server at `url`. Throws TypeError for options that make no sense. */
 export function connect(options: ConnectOptions = {}): Client {
   const link = linkTo(options);
-  const closed = new AbortController();
+  const { transport } = link;
+  const closing = new AbortController();
+  const closed = closing.signal;
   const credentialsOf = createWallet(ownCredentials(options));
   const timeoutMs = options.timeoutMs ?? 60_000;
-  const calls = createCalls({ transport: link.transport, timeoutMs, credentialsOf, closed: closed.signal });
+  const calls = createCalls({ transport, timeoutMs, credentialsOf, closed });
   const lanes = createLanes(calls, timeoutMs);
+  const pipeline = link.duplex ? platform.pipeline?.(transport, credentialsOf(), closed, timeoutMs) : undefined;
   const follower = createFollower({ source: link.follow, credentials: credentialsOf(), onWake: platform.onWake });
+  const follows = createFollows(follower, credentialsOf);
 
-  const client: Client = {
-    async send(runId: string, stream: StreamOrId, value: unknown, sendOptions?: RecordOptions & CallOptions) {
-      const result = await lanes.put(runId, streamId(stream), draft(value, sendOptions), sendOptions);
-      if (!result.ok) throw result.error;
-      return result.receipt;
-    },
-
-    followRecords(runId, { stream, direction, afterOffset, accessToken, ...listener }) {
-      const declared = typeof stream === "object" ? stream.direction : undefined;
-      const what = {
-        runId,
-        streamId: stream === undefined ? "" : streamId(stream),
-        direction: direction ?? declared ?? "input",
-        afterOffset: afterOffset ?? 0,
-      };
-      return follower.follow(recordsTarget(what, listener, credentialsOf(accessToken)));
-    },
-
-    followRun(runId, { accessToken, ...listener }) {
-      return follower.follow(runTarget(runId, listener, credentialsOf(accessToken)));
-    },
-
-    connection: follower.connection,
-
+  return {
+    ...createSends((call) => (call?.accessToken === undefined && pipeline) || lanes),
+    ...createRuns(calls),
+    ...createReads(calls, link.duplex ? undefined : follows),
+    ...createTokens(calls),
+    ...follows,
     close() {
-      closed.abort(new MidstreamError("this client is closed", { code: "CANCELLED" }));
+      closing.abort(new MidstreamError("this client is closed", { code: "CANCELLED" }));
       follower.close();
       link.close();
     },
   };
-  return client;
 }
 
 function linkTo({ url, transport }: ConnectOptions): Link {
   if (!transport) return platform.link(url);
-  return { transport, duplex: true, follow: followByStream(transport), close: () => {} };
+  return { transport, duplex: false, follow: followByStream(transport), close: () => {} };
 }
 
 function ownCredentials({ apiKey, accessToken }: ConnectOptions) {

@@ -1,18 +1,18 @@
 export type { CallOptions } from "./calls.js";
-export {
-  type Client,
-  type ConnectOptions,
-  connect,
-  type FollowRecordsOptions,
-  type FollowRunOptions,
-} from "./client.js";
+export { type Client, type ConnectOptions, connect } from "./client.js";
 export type { AccessToken } from "./credentials.js";
 export type { Duration } from "./duration.js";
 export { type AnyResult, type ReceiveOptions, type Subscription, waitAny } from "./input-stream.js";
+export type { Assignment, Entry, Fact } from "./entry.js";
 export { MidstreamError, type Reason, type StatusCode } from "./error.js";
 export type { Connection, ConnectionState } from "./follow/connection.js";
 export type { Following } from "./follow/follower.js";
 export { applyRewinds } from "./follow/rewinds.js";
+export type { FollowRecordsOptions, FollowRunOptions, Follows } from "./methods/follows.js";
+export type { Reads, WhichRecords } from "./methods/reads.js";
+export type { NewRun, RunFilter, Runs, StartRun } from "./methods/runs.js";
+export type { Sends } from "./methods/sends.js";
+export type { IssuedToken, Scope, Tokens, TokenSpec } from "./methods/tokens.js";
 export type { Direction, Receipt, Sender, SendResult, SeqRange, StreamRecord } from "./models.js";
 export type { TypedMessage } from "./payload.js";
 export type { Failure, HandlerFailure, OutputStatus, Run, RunKind, RunState, StreamStatus } from "./run.js";

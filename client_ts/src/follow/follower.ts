@@ -104,6 +104,7 @@ export function createFollower(options: {
       if (controller.signal.aborted) throw controller.signal.reason;
       for await (const response of options.source(request, { signal: controller.signal, credentials, opened })) {
         if (cutBy) break;
+        if (response.ref === 0n && response.what.case === "error") throw fromStatus(response.what.value);
         heard();
         set("open");
         backoff.reset();

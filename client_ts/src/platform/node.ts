@@ -1,5 +1,6 @@
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import { followByStream } from "../follow/source.js";
+import { createPipeline } from "../sending/pipeline.js";
 import type { Platform } from "./platform.js";
 import { platform as web } from "./web.js";
 
@@ -17,6 +18,8 @@ export const platform: Platform = {
     const transport = createGrpcTransport({ baseUrl, sessionManager: sessions, acceptCompression: [] });
     return { transport, duplex: true, follow: followByStream(transport), close: () => sessions.abort() };
   },
+
+  pipeline: createPipeline,
 
   onWake: web.onWake,
 };

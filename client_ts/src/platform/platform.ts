@@ -1,5 +1,6 @@
 import type { Transport } from "@connectrpc/connect";
 import type { FollowSource } from "../follow/source.js";
+import type { createPipeline } from "../sending/pipeline.js";
 
 /** How a client reaches its server. */
 export interface Link {
@@ -14,6 +15,8 @@ export interface Link {
 export interface Platform {
   /** A link to the server at `url`, else at the usual place. Throws TypeError for a URL that cannot be used here. */
   readonly link: (url: string | undefined) => Link;
+  /** Sends by pipelined calls, where requests can be streamed. */
+  readonly pipeline?: typeof createPipeline;
   /** Calls `woke` when the network or the page has come back. Returns what ends that. */
   readonly onWake: (woke: () => void) => () => void;
 }

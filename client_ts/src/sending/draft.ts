@@ -1,5 +1,6 @@
 import { create } from "@bufbuild/protobuf";
-import { type NewRecord, NewRecordSchema } from "../gen/midstream/v1/record_pb.js";
+import { MidstreamError } from "../error.js";
+import { type NewRecord, NewRecordSchema, type Payload } from "../gen/midstream/v1/record_pb.js";
 import { encodePayload } from "../payload.js";
 import { ulid } from "../random-key.js";
 
@@ -18,6 +19,9 @@ export interface RecordOptions {
 
 const OVERHEAD_BYTES = 40;
 
+/** A server takes no larger message, whatever its settings; one would break the call for the other records on it. */
+const MAX_PAYLOAD_BYTES = 4 * 1024 * 1024;
+
 /** Throws MidstreamError (PAYLOAD_INVALID) for a value that cannot be sent. */
 export function draft(value: unknown, options: RecordOptions = {}): Draft {
   const payload = encodePayload(value);
@@ -26,8 +30,20 @@ export function draft(value: unknown, options: RecordOptions = {}): Draft {
   let sizeBytes = OVERHEAD_BYTES + record.idempotencyKey.length;
   if (payload.content.case === "json") sizeBytes += utf8Bound(payload.content.value);
   else if (payload.content.case === "raw") sizeBytes += payload.content.value.length;
+  if (sizeBytes > MAX_PAYLOAD_BYTES) checkSize(payload);
   for (const [name, text] of Object.entries(metadata)) sizeBytes += (name.length + text.length) * 3 + 8;
   return { record, sizeBytes };
+}
+
+function checkSize({ content }: Payload): void {
+  if (content.case !== "json" && content.case !== "raw") return;
+  const bytes = content.case === "json" ? new TextEncoder().encode(content.value).length : content.value.length;
+  if (bytes <= MAX_PAYLOAD_BYTES) return;
+  const metadata = { payload_bytes: String(bytes), max_payload_bytes: String(MAX_PAYLOAD_BYTES) };
+  throw new MidstreamError(
+    `a payload of ${bytes} bytes is too large for any server; store it elsewhere and send a reference`,
+    { reason: "PAYLOAD_TOO_LARGE", code: "INVALID_ARGUMENT", metadata },
+  );
 }
 
 /** No more than so many bytes; exact counting would encode every text twice. */

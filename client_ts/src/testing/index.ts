@@ -1,1 +1,2 @@
 export { type FakeError, type FakeServer, fakeServer } from "./fake-server.js";
+export { type LocalServer, type LocalServerOptions, localServer } from "./local-server.js";
