@@ -7,6 +7,7 @@ import type {
 } from "@bufbuild/protobuf";
 import type { Transport } from "@connectrpc/connect";
 import { createBackoff } from "./backoff.js";
+import { checkTimeout } from "./check-timeout.js";
 import type { AccessToken, Credentials } from "./credentials.js";
 import { deadlineExceeded, fromCall, type MidstreamError } from "./error.js";
 import { anySignal } from "./signals.js";
@@ -151,10 +152,4 @@ interface Attempt {
   secret: string | undefined;
   refreshed: boolean;
   lastError: MidstreamError | undefined;
-}
-
-export function checkTimeout(timeoutMs: number | undefined): void {
-  if (timeoutMs !== undefined && !(Number.isFinite(timeoutMs) && timeoutMs >= 0)) {
-    throw new RangeError(`timeoutMs is a number of milliseconds from 0, got ${timeoutMs}`);
-  }
 }

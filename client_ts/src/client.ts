@@ -1,5 +1,6 @@
 import type { Transport } from "@connectrpc/connect";
 import { platform } from "#platform";
+import type { AttachedRun, AttachOptions } from "./attached/attach.js";
 import { createCalls } from "./calls.js";
 import { type AccessToken, createWallet, fetchedCredentials, fixedCredentials } from "./credentials.js";
 import { MidstreamError } from "./error.js";
@@ -33,6 +34,14 @@ export interface ConnectOptions {
 
 /** Talks to one server, and opens its connection when that is first needed. Every call throws MidstreamError. */
 export interface Client extends Sends, Runs, Reads, Tokens, Follows {
+  /**
+   * Makes this process a run for as long as the block lasts, or finds the run that it is. Needs gRPC, so not in browsers.
+   *
+   * The run ends as the block does: COMPLETED with what it returns, FAILED where it throws, CANCELLED where the run was
+   * cancelled and the block threw for that. Resolves to what the block returned.
+   */
+  attach<R>(options: AttachOptions, block: (run: AttachedRun) => Promise<R> | R): Promise<R>;
+
   /** Cuts off what is under way. */
   close(): void;
 }
@@ -57,6 +66,14 @@ export function connect(options: ConnectOptions = {}): Client {
     ...createReads(calls, link.duplex ? undefined : follows),
     ...createTokens(calls),
     ...follows,
+    async attach(attachOptions, block) {
+      if (!link.duplex || !platform.attach) {
+        throw new MidstreamError("to attach a run takes gRPC: connect in Node, to a grpc:// or grpcs:// address", {
+          code: "UNIMPLEMENTED",
+        });
+      }
+      return platform.attach({ calls, transport, credentials: credentialsOf() }, closed, attachOptions, block);
+    },
     close() {
       closing.abort(new MidstreamError("this client is closed", { code: "CANCELLED" }));
       follower.close();

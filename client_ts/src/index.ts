@@ -1,3 +1,5 @@
+export type { AttachedRun, AttachOptions, Output } from "./attached/attach.js";
+export type { Inbox } from "./attached/receiver.js";
 export type { CallOptions } from "./calls.js";
 export { type Client, type ConnectOptions, connect } from "./client.js";
 export type { AccessToken } from "./credentials.js";

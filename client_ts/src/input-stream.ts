@@ -1,6 +1,7 @@
+import { checkTimeout } from "./check-timeout.js";
 import { type Duration, parseDuration } from "./duration.js";
 import type { StreamRecord } from "./models.js";
-import { currentReceiver } from "./receiving/receiver.js";
+import { currentReceiver, type Receiver, type TakeOptions } from "./receiving/receiver.js";
 import { type Result, resultOf } from "./receiving/result.js";
 import type { InputStream, Receiving } from "./streams.js";
 
@@ -8,6 +9,8 @@ import type { InputStream, Receiving } from "./streams.js";
 export interface ReceiveOptions {
   /** `"0s"` takes only what is there. Unset: for ever. */
   readonly timeout?: Duration | undefined;
+  /** The same in milliseconds; 0 takes only what is there. */
+  readonly timeoutMs?: number | undefined;
   /** Ends the wait with its reason; a record that it would have had stays. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -18,19 +21,21 @@ export interface Subscription {
   off(): void;
 }
 
-/** The four ways to receive, in whichever run the calling code belongs to. */
-export function receivingFrom<T>(id: string): Receiving<T> {
-  const run = () => currentReceiver(`stream "${id}"`);
+/** The four ways to receive, in `run`: unless given, in whichever run the calling code belongs to. */
+export function receivingFrom<T>(
+  id: string,
+  run: () => Receiver = () => currentReceiver(`stream "${id}"`),
+): Receiving<T> {
   return {
     on(handler) {
       const handle = (record: StreamRecord): unknown => handler(record.value as T, record as StreamRecord<T>);
       return { off: run().on(id, handle, handler.name || "a function without a name") };
     },
     async once(options = {}) {
-      return resultOf<T>(await run().once([id], takeOptions(options)), [id], options.timeout);
+      return resultOf<T>(await run().once([id], takeOptions(options)), [id], timeoutOf(options));
     },
     async wait(options = {}) {
-      return resultOf<T>(await run().wait([id], takeOptions(options)), [id], options.timeout);
+      return resultOf<T>(await run().wait([id], takeOptions(options)), [id], timeoutOf(options));
     },
     peek: () => run().newest(id)?.value as T | undefined,
     peekRecord: () => run().newest(id) as StreamRecord<T> | undefined,
@@ -61,9 +66,14 @@ export async function waitAny<T>(
   if (ids.length === 0) throw new TypeError("waitAny needs a stream to wait on");
   const record = await currentReceiver("a stream").wait(ids, takeOptions(options));
   const stream = streams.find((each) => each.id === record?.streamId);
-  return { ...resultOf<T>(record, ids, options.timeout), stream };
+  return { ...resultOf<T>(record, ids, timeoutOf(options)), stream };
 }
 
-function takeOptions({ timeout, signal }: ReceiveOptions) {
-  return { timeoutMs: timeout === undefined ? undefined : parseDuration(timeout), signal };
+function takeOptions({ timeout, timeoutMs, signal }: ReceiveOptions): TakeOptions {
+  checkTimeout(timeoutMs);
+  return { timeoutMs: timeout === undefined ? timeoutMs : parseDuration(timeout), signal };
+}
+
+function timeoutOf({ timeout, timeoutMs }: ReceiveOptions): Duration | undefined {
+  return timeout ?? (timeoutMs === undefined ? undefined : `${timeoutMs}ms`);
 }

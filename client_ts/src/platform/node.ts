@@ -1,4 +1,5 @@
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import { attach } from "../attached/attach.js";
 import { followByStream } from "../follow/source.js";
 import { createPipeline } from "../sending/pipeline.js";
 import type { Platform } from "./platform.js";
@@ -20,6 +21,7 @@ export const platform: Platform = {
   },
 
   pipeline: createPipeline,
+  attach,
 
   onWake: web.onWake,
 };

@@ -1,4 +1,5 @@
 import type { Transport } from "@connectrpc/connect";
+import type { attach } from "../attached/attach.js";
 import type { FollowSource } from "../follow/source.js";
 import type { createPipeline } from "../sending/pipeline.js";
 
@@ -17,6 +18,8 @@ export interface Platform {
   readonly link: (url: string | undefined) => Link;
   /** Sends by pipelined calls, where requests can be streamed. */
   readonly pipeline?: typeof createPipeline;
+  /** Makes this process a run, where requests can be streamed. */
+  readonly attach?: typeof attach;
   /** Calls `woke` when the network or the page has come back. Returns what ends that. */
   readonly onWake: (woke: () => void) => () => void;
 }

@@ -1,4 +1,4 @@
-import { checkTimeout } from "../calls.js";
+import { checkTimeout } from "../check-timeout.js";
 import { deadlineExceeded } from "../error.js";
 import type { SendResult } from "../models.js";
 import type { Draft } from "./draft.js";

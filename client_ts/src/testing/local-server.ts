@@ -27,8 +27,8 @@ const START_TIMEOUT_MS = 30_000;
 export async function localServer(options: LocalServerOptions = {}): Promise<LocalServer> {
   const { mkdtemp, rm } = await import("node:fs/promises");
   const { tmpdir } = await import("node:os");
-  const { join } = await import("node:path");
-  const directory = await mkdtemp(join(tmpdir(), "midstream-"));
+  const path = await import("node:path");
+  const directory = await mkdtemp(path.join(tmpdir(), "midstream-"));
   const removeDirectory = () => rm(directory, { recursive: true, force: true });
   const command = options.command ?? process.env["MIDSTREAM_SERVER"]?.split(/\s+/) ?? ["midstream-server"];
   let listen = "127.0.0.1:0";
@@ -36,7 +36,7 @@ export async function localServer(options: LocalServerOptions = {}): Promise<Loc
 
   async function start(): Promise<Started> {
     const args = ["--listen", listen, "--web-listen", webListen, "--metrics-listen", ""];
-    args.push("--database", join(directory, "midstream.db"), "--log-format", "json", ...(options.args ?? []));
+    args.push("--database", path.join(directory, "midstream.db"), "--log-format", "json", ...(options.args ?? []));
     const started = await launch([...command, ...args], options.env ?? {});
     listen = started.url.replace("grpc://", "");
     webListen = started.webUrl.replace("http://", "");

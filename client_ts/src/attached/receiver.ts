@@ -1,0 +1,46 @@
+import { AsyncLocalStorage } from "node:async_hooks";
+import { receivingFrom } from "../input-stream.js";
+import { findReceiversBy, type Receiver } from "../receiving/receiver.js";
+import type { Receiving } from "../streams.js";
+import type { AttachedInbox } from "./inbox.js";
+
+/** One input stream of an attached run: what the stream itself offers within the block, wherever it is used. */
+export interface Inbox<T> extends Receiving<T> {
+  /** Acknowledges now, on disk, what `once`, `for await` and `drain` took; else the next of these calls does. */
+  ack(): Promise<void>;
+}
+
+const current = new AsyncLocalStorage<Receiver>();
+findReceiversBy(() => current.getStore());
+
+/** Runs a block whose input streams receive from this run. */
+export function receivingBy<R>(receiver: Receiver, block: () => R): R {
+  return current.run(receiver, block);
+}
+
+/** An attached run as its input streams see it. */
+export function attachedReceiver(inboxOf: (streamId: string) => AttachedInbox): Receiver {
+  return {
+    on: (streamId, handle, name) => inboxOf(streamId).on(handle, name),
+    once: ([streamId = ""], options) => quiet(inboxOf(streamId).once(options)),
+    drain: (streamId) => quiet(inboxOf(streamId).drain()),
+    newest: (streamId) => inboxOf(streamId).newest(),
+    async wait(streamIds) {
+      const what = streamIds.map((id) => JSON.stringify(id)).join(", ");
+      throw new Error(
+        `an attached run cannot wait on ${what}: nothing could restart this process; use once(), or make it a task that a worker executes`,
+      );
+    },
+  };
+}
+
+/** A stream of this run, also for code outside the block's own. */
+export function inboxFrom<T>(streamId: string, receiver: Receiver, inbox: () => AttachedInbox): Inbox<T> {
+  return { ...receivingFrom<T>(streamId, () => receiver), ack: () => inbox().ack() };
+}
+
+/** Who does not wait for it just now when the run is interrupted must not crash the process: the block hears of it. */
+function quiet<V>(receive: Promise<V>): Promise<V> {
+  receive.catch(() => {});
+  return receive;
+}
