@@ -31,8 +31,12 @@ export function receivingFrom<T>(
       const handle = (record: StreamRecord): unknown => handler(record.value as T, record as StreamRecord<T>);
       return { off: run().on(id, handle, handler.name || "a function without a name") };
     },
-    async once(options = {}) {
-      return resultOf<T>(await run().once([id], takeOptions(options)), [id], timeoutOf(options));
+    once(options = {}) {
+      const take = async () => resultOf<T>(await run().once([id], takeOptions(options)), [id], timeoutOf(options));
+      const result = take();
+      // Who does not wait for it just now when the run is interrupted must not crash the process: the run's code hears.
+      result.catch(() => {});
+      return result;
     },
     async wait(options = {}) {
       return resultOf<T>(await run().wait([id], takeOptions(options)), [id], timeoutOf(options));

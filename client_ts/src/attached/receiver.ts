@@ -22,8 +22,8 @@ export function receivingBy<R>(receiver: Receiver, block: () => R): R {
 export function attachedReceiver(inboxOf: (streamId: string) => AttachedInbox): Receiver {
   return {
     on: (streamId, handle, name) => inboxOf(streamId).on(handle, name),
-    once: ([streamId = ""], options) => quiet(inboxOf(streamId).once(options)),
-    drain: (streamId) => quiet(inboxOf(streamId).drain()),
+    once: ([streamId = ""], options) => inboxOf(streamId).once(options),
+    drain: (streamId) => inboxOf(streamId).drain(),
     newest: (streamId) => inboxOf(streamId).newest(),
     async wait(streamIds) {
       const what = streamIds.map((id) => JSON.stringify(id)).join(", ");
@@ -37,10 +37,4 @@ export function attachedReceiver(inboxOf: (streamId: string) => AttachedInbox): 
 /** A stream of this run, also for code outside the block's own. */
 export function inboxFrom<T>(streamId: string, receiver: Receiver, inbox: () => AttachedInbox): Inbox<T> {
   return { ...receivingFrom<T>(streamId, () => receiver), ack: () => inbox().ack() };
-}
-
-/** Who does not wait for it just now when the run is interrupted must not crash the process: the block hears of it. */
-function quiet<V>(receive: Promise<V>): Promise<V> {
-  receive.catch(() => {});
-  return receive;
 }

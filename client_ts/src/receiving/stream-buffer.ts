@@ -122,6 +122,11 @@ export class StreamBuffer<R extends Sequenced> {
     return receive;
   }
 
+  /** The receive's timeout has passed: it ends without a record, unless it has one. */
+  expire(receive: Receive<R>): void {
+    if (this.receives.delete(receive)) receive.settle();
+  }
+
   /** The receive leaves the queue. A record that it got already goes back to its place. */
   cancel(receive: Receive<R>): void {
     this.receives.delete(receive);

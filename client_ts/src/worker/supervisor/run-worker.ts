@@ -49,6 +49,7 @@ export async function runWorker(options: RunWorkerOptions): Promise<void> {
       transport: link.transport,
       credentials,
       calls: createCalls({
+        transport: link.transport,
         timeoutMs: CALL_TIMEOUT_MS,
         credentialsOf: () => credentials,
         closed: closed.signal,

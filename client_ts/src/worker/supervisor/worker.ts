@@ -2,7 +2,7 @@
 
 import { create, fromBinary } from "@bufbuild/protobuf";
 import { durationMs } from "@bufbuild/protobuf/wkt";
-import { type Client, createClient, type Transport } from "@connectrpc/connect";
+import type { Transport } from "@connectrpc/connect";
 import type { Calls } from "../../calls.js";
 import type { Credentials } from "../../credentials.js";
 import { fromCall, fromStatus, MidstreamError } from "../../error.js";
@@ -41,16 +41,12 @@ export interface WorkerOptions {
 export class Worker implements LinkUser {
   private readonly link: Link;
   private readonly runs: Runs;
-  private readonly streamService: Client<typeof StreamService>;
-  private readonly runService: Client<typeof RunService>;
   private draining = false;
   private heartbeat: NodeJS.Timeout | undefined;
 
   constructor(private readonly options: WorkerOptions) {
     const { transport, credentials, take, report } = options;
     this.link = new Link(transport, credentials, this);
-    this.streamService = createClient(StreamService, transport);
-    this.runService = createClient(RunService, transport);
     this.runs = new Runs({
       take,
       send: (frame) => this.link.send(frame),
@@ -147,7 +143,7 @@ export class Worker implements LinkUser {
 
   private async send(request: Uint8Array): Promise<unknown> {
     const sent = fromBinary(SendOneRequestSchema, request);
-    const { receipts } = await this.options.calls.unary({}, (options) => this.streamService.sendOne(sent, options));
+    const { receipts } = await this.options.calls.unary(StreamService.method.sendOne, sent);
     const result = receipts[0]?.result;
     if (result?.case === "error") throw fromStatus(result.value);
     if (result?.case !== "accepted")
@@ -158,7 +154,7 @@ export class Worker implements LinkUser {
 
   private async startRun(request: Uint8Array): Promise<unknown> {
     const asked = fromBinary(StartRunRequestSchema, request);
-    const { run } = await this.options.calls.unary({}, (options) => this.runService.startRun(asked, options));
+    const { run } = await this.options.calls.unary(RunService.method.startRun, asked);
     return { id: run?.runId ?? "", task: run?.task ?? "" };
   }
 }
