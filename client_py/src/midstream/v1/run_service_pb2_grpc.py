@@ -30,7 +30,8 @@ class RunServiceStub(object):
 
     Errors of every RPC: FIELD_INVALID, SERVER_DRAINING, STORE_UNAVAILABLE, INTERNAL, and those of credentials:
     CREDENTIALS_MISSING, CREDENTIALS_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED, SCOPE_MISSING, RATE_LIMITED. An access token can
-    call GetRun, WatchRun, ListEntries (scope `read`, without a stream) and CancelRun (scope `cancel`). See ErrorReason.
+    call GetRun and WatchRun (with any scope on the run, and sees of it what that allows), ListEntries (scope `read`, without a
+    stream) and CancelRun (scope `cancel`). See ErrorReason.
     """
 
     def __init__(self, channel):
@@ -86,7 +87,8 @@ class RunServiceServicer(object):
 
     Errors of every RPC: FIELD_INVALID, SERVER_DRAINING, STORE_UNAVAILABLE, INTERNAL, and those of credentials:
     CREDENTIALS_MISSING, CREDENTIALS_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED, SCOPE_MISSING, RATE_LIMITED. An access token can
-    call GetRun, WatchRun, ListEntries (scope `read`, without a stream) and CancelRun (scope `cancel`). See ErrorReason.
+    call GetRun and WatchRun (with any scope on the run, and sees of it what that allows), ListEntries (scope `read`, without a
+    stream) and CancelRun (scope `cancel`). See ErrorReason.
     """
 
     def StartRun(self, request, context):
@@ -233,7 +235,8 @@ class RunService(object):
 
     Errors of every RPC: FIELD_INVALID, SERVER_DRAINING, STORE_UNAVAILABLE, INTERNAL, and those of credentials:
     CREDENTIALS_MISSING, CREDENTIALS_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED, SCOPE_MISSING, RATE_LIMITED. An access token can
-    call GetRun, WatchRun, ListEntries (scope `read`, without a stream) and CancelRun (scope `cancel`). See ErrorReason.
+    call GetRun and WatchRun (with any scope on the run, and sees of it what that allows), ListEntries (scope `read`, without a
+    stream) and CancelRun (scope `cancel`). See ErrorReason.
     """
 
     @staticmethod

@@ -31,7 +31,8 @@ class RunServiceStub:
 
     Errors of every RPC: FIELD_INVALID, SERVER_DRAINING, STORE_UNAVAILABLE, INTERNAL, and those of credentials:
     CREDENTIALS_MISSING, CREDENTIALS_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED, SCOPE_MISSING, RATE_LIMITED. An access token can
-    call GetRun, WatchRun, ListEntries (scope `read`, without a stream) and CancelRun (scope `cancel`). See ErrorReason.
+    call GetRun and WatchRun (with any scope on the run, and sees of it what that allows), ListEntries (scope `read`, without a
+    stream) and CancelRun (scope `cancel`). See ErrorReason.
     """
 
     @_typing.overload
@@ -100,7 +101,8 @@ class RunServiceAsyncStub(RunServiceStub):
 
     Errors of every RPC: FIELD_INVALID, SERVER_DRAINING, STORE_UNAVAILABLE, INTERNAL, and those of credentials:
     CREDENTIALS_MISSING, CREDENTIALS_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED, SCOPE_MISSING, RATE_LIMITED. An access token can
-    call GetRun, WatchRun, ListEntries (scope `read`, without a stream) and CancelRun (scope `cancel`). See ErrorReason.
+    call GetRun and WatchRun (with any scope on the run, and sees of it what that allows), ListEntries (scope `read`, without a
+    stream) and CancelRun (scope `cancel`). See ErrorReason.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -165,7 +167,8 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Errors of every RPC: FIELD_INVALID, SERVER_DRAINING, STORE_UNAVAILABLE, INTERNAL, and those of credentials:
     CREDENTIALS_MISSING, CREDENTIALS_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED, SCOPE_MISSING, RATE_LIMITED. An access token can
-    call GetRun, WatchRun, ListEntries (scope `read`, without a stream) and CancelRun (scope `cancel`). See ErrorReason.
+    call GetRun and WatchRun (with any scope on the run, and sees of it what that allows), ListEntries (scope `read`, without a
+    stream) and CancelRun (scope `cancel`). See ErrorReason.
     """
 
     @_abc_1.abstractmethod

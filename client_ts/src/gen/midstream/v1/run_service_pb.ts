@@ -505,7 +505,8 @@ export const WatchRunResponseSchema: GenMessage<WatchRunResponse> = /*@__PURE__*
  *
  * Errors of every RPC: FIELD_INVALID, SERVER_DRAINING, STORE_UNAVAILABLE, INTERNAL, and those of credentials:
  * CREDENTIALS_MISSING, CREDENTIALS_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED, SCOPE_MISSING, RATE_LIMITED. An access token can
- * call GetRun, WatchRun, ListEntries (scope `read`, without a stream) and CancelRun (scope `cancel`). See ErrorReason.
+ * call GetRun and WatchRun (with any scope on the run, and sees of it what that allows), ListEntries (scope `read`, without a
+ * stream) and CancelRun (scope `cancel`). See ErrorReason.
  *
  * @generated from service midstream.v1.RunService
  */
