@@ -1,6 +1,7 @@
 """What suspended runs cost: memory of the server each, and time of a send to another run among them."""
 
 import asyncio
+import time
 from pathlib import Path
 
 from grpc import aio
@@ -17,6 +18,7 @@ from midstream.v1.worker_service_pb2_grpc import WorkerServiceStub
 
 TASK = "bench-suspended"
 IN_FLIGHT = 200
+BEAT_SECONDS = 2
 MEMORY_AIM = Aim(1, at_most=True)
 TIME_AIM = Aim(1.2, at_most=True)
 
@@ -89,6 +91,7 @@ async def _suspend(channel: aio.Channel, count: int) -> None:
     opening = request.Open(worker_id="bench", tasks=[version], runtime="python3.11", credit=IN_FLIGHT)
     await call.write(request(open=opening))
     suspended = 0
+    next_beat = 0.0
     while suspended < count:
         frame = await call.read()
         if not isinstance(frame, worker_service_pb2.WorkResponse):
@@ -106,7 +109,8 @@ async def _suspend(channel: aio.Channel, count: int) -> None:
             case "suspended":
                 suspended += 1
                 await call.write(request(credit=request.Credit(runs=1)))
-                if suspended % IN_FLIGHT == 0:
+                if time.monotonic() > next_beat:
+                    next_beat = time.monotonic() + BEAT_SECONDS
                     await call.write(request(heartbeat=request.Heartbeat()))
             case "opened" | "entries":
                 pass
