@@ -1,1 +1,1 @@
-export {};
+export { signToken } from "./sign-token.js";

@@ -16,6 +16,8 @@ export interface LocalServer {
 export interface LocalServerOptions {
   /** The command and its first arguments. Unset: MIDSTREAM_SERVER, a command line; else `midstream-server` on the path. */
   command?: readonly string[] | undefined;
+  /** Where its database is to be; unset: in a folder that `stop` deletes. */
+  database?: string | undefined;
   /** More arguments, such as `["--web-origins", "http://localhost:5173"]`. */
   args?: readonly string[] | undefined;
   env?: Readonly<Record<string, string>> | undefined;
@@ -36,7 +38,13 @@ export async function localServer(options: LocalServerOptions = {}): Promise<Loc
 
   async function start(): Promise<Started> {
     const args = ["--listen", listen, "--web-listen", webListen, "--metrics-listen", ""];
-    args.push("--database", path.join(directory, "midstream.db"), "--log-format", "json", ...(options.args ?? []));
+    args.push(
+      "--database",
+      options.database ?? path.join(directory, "midstream.db"),
+      "--log-format",
+      "json",
+      ...(options.args ?? []),
+    );
     const started = await launch([...command, ...args], options.env ?? {});
     listen = started.url.replace("grpc://", "");
     webListen = started.webUrl.replace("http://", "");
