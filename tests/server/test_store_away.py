@@ -13,7 +13,7 @@ from midstream.clock import ManualClock, SystemClock
 from midstream.v1.run_pb2 import RunSpec
 from midstream.v1.run_service_pb2 import GetRunRequest, StartRunRequest
 from midstream.v1.stream_service_pb2 import Receipt
-from support.calls import SECOND_US, Subscriber, attach, listed, reason_in, send
+from support.calls import SECOND_US, Sending, Subscriber, attach, listed, new_record, reason_in, send
 from support.postgres import Postgres, asked
 from support.replicas import Replica, replicas
 from support.stubs import Stubs
@@ -147,3 +147,18 @@ async def test_nothing_is_read_from_a_standby_until_it_is_the_primary() -> None:
             assert await sent(server.stubs, run_id, "2") == 2
             assert await reader.takes(1) == [2]
             assert [record.seq for record in await listed(server.stubs, run_id)] == [1, 2]
+
+
+async def test_a_stream_of_sends_ends_and_is_sent_again(postgres: Postgres, server: Replica) -> None:
+    """A client repeats what got no receipt; a receipt with an error would be the last word on its record."""
+    run_id = await attach(server.stubs)
+    sending = Sending(server.stubs, run_id)
+    await sending.writes([new_record("1", key="1")])
+    assert [receipt.accepted.seq for receipt in await sending.hears()] == [1]
+    postgres.stop()
+    await sending.writes([new_record("2", key="2")])
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await sending.hears()
+    assert reason_in(caught.value) == "STORE_UNAVAILABLE"
+    postgres.start()
+    assert await sent(server.stubs, run_id, "2") == 2

@@ -85,23 +85,25 @@ class Postgres:
             *("listen_addresses=127.0.0.1", f"port={self.port}", f"unix_socket_directories={self.directory}"),
             *("max_connections=100", "shared_buffers=64MB", *self._options),
         )
-        with (self.directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    *_unprivileged(),
-                    *(programs() / "postgres", "-D", self.data),
-                    *(part for setting in settings for part in ("-c", setting)),
-                ],
-                stdout=log,
-                stderr=log,
-                cwd="/",
-            )
+        command = [
+            *_unprivileged(),
+            *(programs() / "postgres", "-D", self.data),
+            *(part for setting in settings for part in ("-c", setting)),
+        ]
         deadline = time.monotonic() + START_SECONDS
+        self._process = self._launch(command)
         while not self._accepts():
-            if self._process.poll() is not None or time.monotonic() > deadline:
+            if time.monotonic() > deadline:
                 raise AssertionError(f"PostgreSQL did not start:\n{(self.directory / 'log').read_text()}")
+            if self._process.poll() is not None:
+                # After a kill -9 it refuses the data until all of the former one's children have gone.
+                self._process = self._launch(command)
             time.sleep(0.01)
         return self
+
+    def _launch(self, command: Sequence[str | Path]) -> "subprocess.Popen[bytes]":
+        with (self.directory / "log").open("ab") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log, cwd="/")
 
     def stop(self) -> None:
         """Ends all connections, and the server in good order."""
@@ -147,10 +149,6 @@ class Postgres:
                 self._process.kill()
                 self._process.wait()
             self._process = None
-        # After a kill its children need a moment to see it; a new server refuses the data until they have gone.
-        deadline = time.monotonic() + START_SECONDS
-        while (self.data / "postmaster.pid").exists() and self._accepts() and time.monotonic() < deadline:
-            time.sleep(0.01)
 
 
 class Databases:

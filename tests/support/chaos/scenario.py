@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -14,12 +14,15 @@ from support.chaos.final_read import read_final
 from support.chaos.history import FinalRead, History
 from support.chaos.load import Load, RawLoad
 from support.chaos.wire import Surprised, surprised
+from support.postgres import Postgres
 from support.server_process import ServerProcess, StartFailed
 
 Result = TypeVar("Result")
 
 MakeLoad = Callable[[str, History, str], Load]
 """Makes a load from the server's address, the history and a seed."""
+
+Fault = Callable[[ServerProcess, History], Awaitable[None]]
 
 HISTORY_FILE = "history.jsonl"
 
@@ -50,21 +53,36 @@ async def chaos(
     max_answers: int = 2_000,
     launch: Sequence[str] | None = None,
     make_load: MakeLoad = RawLoad,
+    database: Postgres | None = None,
+    crashes: int = 0,
 ) -> Verdict:
     """Kills and drains the server so often under load, each time after some answers, and kills it at the end.
 
     How many answers, is drawn from 50 to `max_answers`.
     `launch`: flags of `support.chaos.launch`, for a server under power cuts or without a safeguard; None is the product
-    as it is. The history is left in the directory.
+    as it is. `database` is the store, in place of SQLite, and `crashes` is how often it is killed too; the server goes
+    on through that. The history is left in the directory.
     """
     randomness = random.Random(seed)
     history = History()
     server = ServerProcess(
         directory,
         module="midstream_server" if launch is None else "support.chaos.launch",
-        args=[*(launch or ()), "--listen", f"127.0.0.1:{quiet_port(randomness)}"],
+        args=[
+            *(launch or ()),
+            *([] if database is None else ["--store", database.url()]),
+            "--listen",
+            f"127.0.0.1:{quiet_port(randomness)}",
+        ],
     )
-    order = [_kill_and_restart] * kills + [_drain_and_restart] * drains
+    order: list[Fault] = [*[_kill_and_restart] * kills, *[_drain_and_restart] * drains]
+    if database is not None:
+
+        async def crash(server: ServerProcess, history: History) -> None:
+            await _to_the_end(database.kill9)
+            await _to_the_end(database.start)
+
+        order += [crash] * crashes
     randomness.shuffle(order)
 
     async def faults() -> None:

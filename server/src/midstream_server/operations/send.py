@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from midstream_server.domain import errors
 from midstream_server.domain.accept import Accepted
 from midstream_server.domain.caller import Caller
-from midstream_server.domain.errors import Refused
+from midstream_server.domain.errors import Reason, Refused
 from midstream_server.domain.limits import BATCH_RECORDS
 from midstream_server.domain.names import check_name
 from midstream_server.domain.record import Draft
@@ -22,7 +22,7 @@ async def send(
     """Stores a batch on one stream; one outcome for each draft, in order.
 
     What is wrong with the batch as a whole is every draft's outcome. Raises Refused only for a batch that is empty or
-    too large.
+    too large, and where the store is away: then whoever sends is to send it again, all of it.
     """
     began = time.perf_counter()
     if not 1 <= len(drafts) <= BATCH_RECORDS:
@@ -40,6 +40,8 @@ async def send(
     for result, count in Counter(map(_result, outcomes)).items():
         core.metrics.sent(result, count)
     core.metrics.send_took(time.perf_counter() - began)
+    if isinstance(outcomes[0], Refused) and outcomes[0].reason is Reason.STORE_UNAVAILABLE:
+        raise outcomes[0]
     return outcomes
 
 
