@@ -83,6 +83,7 @@ class Subscription:
                     max_records=min(self._credit, BATCH_RECORDS),
                     max_bytes=FRAME_BYTES,
                 ),
+                in_vain=lambda: self._left or self._failure is not None,
             )
             if look is None:
                 raise errors.run_not_found(self._run_id)

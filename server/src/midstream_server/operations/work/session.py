@@ -228,6 +228,7 @@ class Session:
             lambda: self._core.managed.read_entries(
                 followed.run_no, after_offset=followed.sent_offset, max_entries=BATCH_RECORDS, max_bytes=FRAME_BYTES
             ),
+            in_vain=lambda: self._left or self._failure is not None,
         )
         if self._runs.get(followed.run_id) is not followed:
             return None
