@@ -19,6 +19,7 @@ NODE_READY := client_ts/node_modules/.ready
 # The research chat's page, and the client that it is built with.
 CLIENT_TS := client_ts/dist/.built
 PAGE := examples/research_chat/page
+PRETTIER := client_ts/node_modules/.bin/prettier --config client_ts/.prettierrc.json --log-level warn
 PAGE_READY := $(PAGE)/node_modules/.ready
 PAGE_BUILT := $(PAGE)/dist/index.html
 PACKAGES := client_py/pyproject.toml server/pyproject.toml server/hatch_build.py
@@ -73,9 +74,10 @@ check-types: $(READY) ## check types (mypy --strict)
 	@$(BIN)/mypy --no-error-summary
 
 .PHONY: check-ts
-check-ts: $(NODE_READY) ## check the TypeScript client's style and types (biome, tsc)
+check-ts: $(NODE_READY) ## check the style and types of the TypeScript client and the chat's page (prettier, eslint, tsc)
 	@echo "Checking the TypeScript client"
 	@cd client_ts && npm run --silent check
+	@$(PRETTIER) --check $(PAGE)/src $(wildcard $(PAGE)/*.*)
 
 .PHONY: check-proto
 check-proto: $(READY) ## check the contract: lint, format, and nothing broken since the last release (buf)
@@ -100,6 +102,7 @@ format: $(READY) $(NODE_READY) ## format the code and the contract
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/buf format --write
 	@cd client_ts && npm run --silent format
+	@$(PRETTIER) --write $(PAGE)/src $(wildcard $(PAGE)/*.*)
 
 .PHONY: generate
 generate: $(GENERATE_READY) $(NODE_READY) ## generate the Python and TypeScript code from proto/

@@ -67,7 +67,11 @@ export function Composer({ session, run, story }: { session: Session; run: Run |
         </button>
       </form>
       <div className="buttons">
-        <button type="button" disabled={!message.isReady} onClick={() => void message.send({ kind: "deeper", text: "" })}>
+        <button
+          type="button"
+          disabled={!message.isReady}
+          onClick={() => void message.send({ kind: "deeper", text: "" })}
+        >
           Go deeper
         </button>
         <button

@@ -3,7 +3,13 @@ import { Brand } from "./brand";
 
 const TOPICS = ["Storing electricity for the grid", "Hydrogen or batteries?", "What happens to old batteries?"];
 
-export function Start({ onStart, problem }: { onStart: (topic: string) => Promise<void>; problem: string | undefined }) {
+export function Start({
+  onStart,
+  problem,
+}: {
+  onStart: (topic: string) => Promise<void>;
+  problem: string | undefined;
+}) {
   const [topic, setTopic] = useState("");
   const [isStarting, setStarting] = useState(false);
 

@@ -1,7 +1,17 @@
 // From a run's records to what the page shows. No React, no network.
 import type { MidstreamError, StreamRecord } from "@midstream/client";
 import type { PendingRecord } from "@midstream/client/react";
-import { ANSWER, type AgentEvent, type Approval, approval, type How, PROGRESS, stop, type UserMessage, type Word } from "./streams";
+import {
+  ANSWER,
+  type AgentEvent,
+  type Approval,
+  approval,
+  type How,
+  PROGRESS,
+  stop,
+  type UserMessage,
+  type Word,
+} from "./streams";
 
 /** Something that somebody sent into the run. */
 export type Said = {
