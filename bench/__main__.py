@@ -19,6 +19,7 @@ from bench.figures import (
     idle_subscriptions,
     managed_rate,
     managed_run,
+    node_send,
     one_at_a_time,
     output,
     pipelined_send,
@@ -48,6 +49,7 @@ FIGURES: dict[str, Measure] = {
     "managed_run": managed_run.measure,
     "managed_rate": managed_rate.measure,
     "output": output.measure,
+    "node_send": node_send.measure,
     "web_unary": web_unary.measure,
     "web_idle": web_idle.measure,
 }

@@ -19,6 +19,7 @@ EXPECTED = {
     "resume": {"resume_10", "resume_20"},
     "suspended_runs": {"suspended_run_memory", "suspended_run_latency"},
     "managed_run": {"step", "managed_handler", "cancel"},
+    "node_send": {"node_send_grpc", "node_send_connect"},
     "web_unary": {"web_unary_latency", "web_unary_rate"},
     "web_idle": {"web_idle_tail_memory", "web_idle_socket_memory", "web_idle_latency"},
     "output": {"output_latency", "output_rate"},
