@@ -184,12 +184,18 @@ async def _empty(connection: "asyncpg.Connection[Any]") -> None:
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         "WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
     )
-    tables = await connection.fetch(
-        "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace "
-        "AND relname <> 'midstream_schema'"
+    relations = await connection.fetch(
+        "SELECT relname, relkind = 'S'::\"char\" FROM pg_class WHERE relkind IN ('r', 'S') "
+        "AND relnamespace = 'public'::regnamespace AND relname <> 'midstream_schema'"
     )
-    names = ", ".join(name for (name,) in tables)
-    await connection.execute(f"TRUNCATE {names} RESTART IDENTITY")
+    tables = [name for name, is_sequence in relations if not is_sequence]
+    used = await connection.fetch(
+        " UNION ALL ".join(f"SELECT '{table}' WHERE EXISTS (SELECT 1 FROM {table})" for table in tables)
+    )
+    if used:  # To empty an empty table costs as much.
+        await connection.execute(f"TRUNCATE {', '.join(table for (table,) in used)}")
+    sequences = [name for name, is_sequence in relations if is_sequence]
+    await connection.execute("SELECT " + ", ".join(f"setval('{name}', 1, false)" for name in sequences))
 
 
 def asked(url: str, question: Callable[["asyncpg.Connection[Any]"], Awaitable[T]]) -> T:
