@@ -42,7 +42,8 @@ def protoc(*arguments: str) -> None:
 
 
 def files_in(folder: Path, pattern: str) -> Files:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob(pattern) if path.is_file()}
+    found = (path for path in folder.rglob(pattern) if path.is_file() and path.parent.name != "__pycache__")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
 def python(target: Path) -> Files:

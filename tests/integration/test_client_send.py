@@ -297,6 +297,20 @@ async def test_a_stream_sends_without_a_block(server: Server, monkeypatch: pytes
     await midstream.ambient.current_client().close()
 
 
+async def test_a_thread_s_own_loop_has_a_client_of_its_own(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIDSTREAM_URL", server.url)
+
+    async def elsewhere(run_id: str) -> int:
+        receipt = await approval.send(run_id, Approval(approved=True))
+        await midstream.ambient.current_client().close()
+        return receipt.seq
+
+    async with midstream.connect() as client:
+        run = await client.start_run("research-agent")
+        # The thread's context says that it is within the block.
+        assert await asyncio.to_thread(lambda: asyncio.run(elsewhere(run.id))) == 1
+
+
 async def test_the_blocking_send(client: Client, server: Server, run_id: str) -> None:
     def send(stream: Any, value: Any, **options: Any) -> midstream.Receipt:
         return midstream.send(run_id, stream, value, url=server.url, **options)

@@ -34,9 +34,10 @@ _defaults: Final["dict[asyncio.AbstractEventLoop, Client]"] = {}
 def current_client() -> "Client":
     """The enclosing block's client, else this loop's default one, by MIDSTREAM_URL. Needs a running loop."""
     enclosing = client_in_block.get()
-    if enclosing is not None and not enclosing.closed:
-        return enclosing
     loop = asyncio.get_running_loop()
+    # Threads inherit their caller's context, but have loops of their own.
+    if enclosing is not None and not enclosing.closed and enclosing.loop in (None, loop):
+        return enclosing
     client = _defaults.get(loop)
     if client is None or client.closed:
         from midstream.client import connect

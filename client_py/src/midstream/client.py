@@ -112,6 +112,11 @@ class Client:
             await self._connection.close()
 
     @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The one that it was first used on, and belongs to."""
+        return self._connection.loop
+
+    @property
     def closed(self) -> bool:
         return self._connection.closed
 

@@ -144,6 +144,10 @@ class Connection:
             raise
 
     @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        return self._loop
+
+    @property
     def closed(self) -> bool:
         return self._closed
 

@@ -28,6 +28,7 @@ class RunClient:
     """Takes the place of a `Client` in a task. The host makes the calls; their keys make repeating them harmless."""
 
     closed: Final = False
+    loop: Final = None
 
     def __init__(self, execution: "Execution") -> None:
         self._execution = execution
