@@ -1,35 +1,29 @@
 """What subscriptions cost on which nothing happens: memory each, and time of a send to one among them."""
 
-from pathlib import Path
-
 from grpc import aio
 
+from bench.beside import send_among, server_in
 from bench.context import Context
-from bench.figures.one_at_a_time import Listener
-from bench.measure import Aim, Figure, interleave, latencies, values
-from bench.processes import Child, child, midstream_server
+from bench.measure import Aim, Figure, values
+from bench.processes import Child, child
 from bench.runs import attach_runs
 
 MEMORY_AIM = Aim(40, at_most=True)
-TIME_AIM = Aim(1.2, at_most=True)
 
 
 async def measure(context: Context) -> list[Figure]:
     """Two servers alike, one with a single subscription and one with all of them, asked in turn."""
     sizes = context.sizes
-    quiet = context.cleanup.enter_context(midstream_server(_directory(context, "quiet")))
-    crowded = context.cleanup.enter_context(midstream_server(_directory(context, "crowded")))
+    quiet, crowded = server_in(context, "quiet"), server_in(context, "crowded")
     kib_each = await _crowd(context, crowded)
-    alone, among = [
-        await context.cleanup.enter_async_context(Listener(str(server.ready["url"]), sizes.payload_bytes))
-        for server in (quiet, crowded)
-    ]
-
-    async def to(listener: Listener) -> list[float]:
-        to_handler, _ = await listener.round_trips(sizes.round_trips)
-        return to_handler
-
-    limit, ours = await interleave(sizes.repeats, lambda: to(alone), lambda: to(among))
+    latency = await send_among(
+        context,
+        name="idle_subscription_latency",
+        what=f"{sizes.idle_subscriptions:,} subscriptions",
+        empty=quiet,
+        full=crowded,
+        empty_title="the only subscription of another server",
+    )
     return [
         Figure(
             name="idle_subscription_memory",
@@ -38,22 +32,8 @@ async def measure(context: Context) -> list[Figure]:
             ours=values([kib_each]),
             aim=MEMORY_AIM,
         ),
-        Figure(
-            name="idle_subscription_latency",
-            title=f"Send → handler among {sizes.idle_subscriptions:,} subscriptions",
-            unit="ms",
-            ours=latencies(ours),
-            limit=latencies(limit),
-            limit_title="the only subscription of another server",
-            aim=TIME_AIM,
-        ),
+        latency,
     ]
-
-
-def _directory(context: Context, name: str) -> Path:
-    directory = context.directory / name
-    directory.mkdir()
-    return directory
 
 
 async def _crowd(context: Context, server: Child) -> float:

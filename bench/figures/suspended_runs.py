@@ -2,15 +2,14 @@
 
 import asyncio
 import time
-from pathlib import Path
 
 from grpc import aio
 
+from bench.beside import send_among, server_in
 from bench.context import Context
-from bench.figures.one_at_a_time import Listener
 from bench.frames import STREAM
-from bench.measure import Aim, Figure, interleave, latencies, values
-from bench.processes import Child, midstream_server
+from bench.measure import Aim, Figure, values
+from bench.processes import Child
 from midstream.v1 import run_pb2, run_service_pb2, worker_service_pb2
 from midstream.v1.entry_pb2 import Checkpoint
 from midstream.v1.run_service_pb2_grpc import RunServiceStub
@@ -20,25 +19,21 @@ TASK = "bench-suspended"
 IN_FLIGHT = 200
 BEAT_SECONDS = 2
 MEMORY_AIM = Aim(1, at_most=True)
-TIME_AIM = Aim(1.2, at_most=True)
 
 
 async def measure(context: Context) -> list[Figure]:
     """Two servers alike, one with no suspended run and one with all of them, asked in turn."""
     sizes = context.sizes
-    empty = context.cleanup.enter_context(midstream_server(_directory(context, "empty")))
-    full = context.cleanup.enter_context(midstream_server(_directory(context, "full")))
+    empty, full = server_in(context, "empty"), server_in(context, "full")
     kib_each = await _fill(full, sizes.suspended_runs)
-    alone, among = [
-        await context.cleanup.enter_async_context(Listener(str(server.ready["url"]), sizes.payload_bytes))
-        for server in (empty, full)
-    ]
-
-    async def to(listener: Listener) -> list[float]:
-        to_handler, _ = await listener.round_trips(sizes.round_trips)
-        return to_handler
-
-    limit, ours = await interleave(sizes.repeats, lambda: to(alone), lambda: to(among))
+    latency = await send_among(
+        context,
+        name="suspended_run_latency",
+        what=f"{sizes.suspended_runs:,} suspended runs",
+        empty=empty,
+        full=full,
+        empty_title="another server that has none",
+    )
     return [
         Figure(
             name="suspended_run_memory",
@@ -47,22 +42,8 @@ async def measure(context: Context) -> list[Figure]:
             ours=values([kib_each]),
             aim=MEMORY_AIM,
         ),
-        Figure(
-            name="suspended_run_latency",
-            title=f"Send → handler among {sizes.suspended_runs:,} suspended runs",
-            unit="ms",
-            ours=latencies(ours),
-            limit=latencies(limit),
-            limit_title="another server that has none",
-            aim=TIME_AIM,
-        ),
+        latency,
     ]
-
-
-def _directory(context: Context, name: str) -> Path:
-    directory = context.directory / name
-    directory.mkdir()
-    return directory
 
 
 async def _fill(server: Child, count: int) -> float:

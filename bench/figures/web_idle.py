@@ -1,38 +1,30 @@
 """What idle pages cost the web edge: memory each, and the time of a send to a handler on a server that has them."""
 
-from pathlib import Path
-
 from grpc import aio
 
+from bench.beside import send_among, server_in
 from bench.context import Context
-from bench.figures.one_at_a_time import Listener
-from bench.measure import Aim, Figure, interleave, latencies, values
-from bench.processes import Child, child, midstream_server
+from bench.measure import Aim, Figure, values
+from bench.processes import Child, child
 from bench.runs import attach_runs
 
 MEMORY_AIM = Aim(40, at_most=True)
-TIME_AIM = Aim(1.2, at_most=True)
 
 
 async def measure(context: Context) -> list[Figure]:
     """Three servers alike: with no page, with pages that tail, and with pages that follow over WebSockets."""
     sizes = context.sizes
-    quiet, tailed, followed = [
-        context.cleanup.enter_context(midstream_server(_directory(context, name)))
-        for name in ("quiet", "tailed", "followed")
-    ]
+    quiet, tailed, followed = (server_in(context, name) for name in ("quiet", "tailed", "followed"))
     tail_kib = await _crowd(context, tailed, "tail")
     socket_kib = await _crowd(context, followed, "socket")
-    alone, among = [
-        await context.cleanup.enter_async_context(Listener(str(server.ready["url"]), sizes.payload_bytes))
-        for server in (quiet, followed)
-    ]
-
-    async def to(listener: Listener) -> list[float]:
-        to_handler, _ = await listener.round_trips(sizes.round_trips)
-        return to_handler
-
-    limit, ours = await interleave(sizes.repeats, lambda: to(alone), lambda: to(among))
+    latency = await send_among(
+        context,
+        name="web_idle_latency",
+        what=f"{sizes.idle_pages:,} WebSockets",
+        empty=quiet,
+        full=followed,
+        empty_title="another server without any",
+    )
     return [
         Figure(
             name="web_idle_tail_memory",
@@ -47,22 +39,8 @@ async def measure(context: Context) -> list[Figure]:
             unit="KiB",
             ours=values([socket_kib]),
         ),
-        Figure(
-            name="web_idle_latency",
-            title=f"Send → handler among {sizes.idle_pages:,} WebSockets",
-            unit="ms",
-            ours=latencies(ours),
-            limit=latencies(limit),
-            limit_title="another server without any",
-            aim=TIME_AIM,
-        ),
+        latency,
     ]
-
-
-def _directory(context: Context, name: str) -> Path:
-    directory = context.directory / name
-    directory.mkdir()
-    return directory
 
 
 async def _crowd(context: Context, server: Child, way: str) -> float:
