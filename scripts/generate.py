@@ -1,6 +1,6 @@
 """Generates the code of the contract, or checks that the committed one is current.
 
-    python scripts/generate.py            writes client_py/src/midstream/v1 and client_ts/src/gen
+    python scripts/generate.py            writes client_py/src/midstream/v1, client_py/src/buf and client_ts/src/gen
     python scripts/generate.py --check    exits with 1, and lists the files, when one of them is out of date
 
 Runs in the environment of scripts/generate-requirements.txt (`make generate`, `make check-generated`); TypeScript is
@@ -12,14 +12,17 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTO = ROOT / "proto"
-THIRD_PARTY = ROOT / "third_party/googleapis"
+GOOGLEAPIS = ROOT / "third_party/googleapis"
+PROTOVALIDATE = ROOT / "third_party/protovalidate"
 PACKAGE = Path("midstream/v1")
+VALIDATE = Path("buf/validate")
 PYTHON = ROOT / "client_py/src" / PACKAGE
+PYTHON_VALIDATE = ROOT / "client_py/src" / VALIDATE
 TYPESCRIPT = ROOT / "client_ts/src/gen"
 ES_PLUGIN = ROOT / "client_ts/node_modules/.bin/protoc-gen-es"
 
@@ -27,13 +30,15 @@ Files = Mapping[str, bytes]
 """Contents by path within their folder."""
 
 
-def protoc(*arguments: str) -> None:
-    """Runs protoc on the contract."""
+CONTRACT = sorted((PROTO / PACKAGE).glob("*.proto"))
+
+
+def protoc(*arguments: str, files: Sequence[Path] = CONTRACT) -> None:
     subprocess.run(
         [
-            *(sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTO}", f"-I{THIRD_PARTY}"),
+            *(sys.executable, "-m", "grpc_tools.protoc", *(f"-I{root}" for root in (PROTO, GOOGLEAPIS, PROTOVALIDATE))),
             *arguments,
-            *sorted(str(path) for path in (PROTO / PACKAGE).glob("*.proto")),
+            *map(str, files),
         ],
         # protoc finds its mypy plugins on the path, and its TypeScript plugin finds node there.
         env={"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
@@ -52,7 +57,7 @@ def python(target: Path) -> Files:
         *(f"--{plugin}_out={target}" for plugin in ("python", "grpc_python")),
         *(f"--{plugin}_out=quiet:{target}" for plugin in ("mypy", "mypy_grpc")),
     )
-    services = {path.stem for path in (PROTO / PACKAGE).glob("*.proto") if "\nservice " in path.read_text()}
+    services = {path.stem for path in CONTRACT if "\nservice " in path.read_text()}
     # protoc writes a *_pb2_grpc module for every file, an empty one where there is no service.
     return {
         name: content
@@ -61,11 +66,17 @@ def python(target: Path) -> Files:
     }
 
 
+def python_validate(target: Path) -> Files:
+    """The rules of `buf.validate`, which users' generated code imports and no other distribution ships for protobuf."""
+    protoc(f"--python_out={target}", f"--mypy_out=quiet:{target}", files=[PROTOVALIDATE / VALIDATE / "validate.proto"])
+    return files_in(target / VALIDATE, "*")
+
+
 def typescript(target: Path) -> Files:
     """Generates into the empty folder `target`."""
     protoc(
         *(f"--plugin=protoc-gen-es={ES_PLUGIN}", f"--es_out={target}", "--es_opt=target=ts,import_extension=js"),
-        *(str(THIRD_PARTY / f"google/rpc/{name}.proto") for name in ("error_details", "status")),
+        files=[*(GOOGLEAPIS / f"google/rpc/{name}.proto" for name in ("error_details", "status")), *CONTRACT],
     )
     return files_in(target, "*.ts")
 
@@ -94,6 +105,7 @@ def main() -> int:
     check: bool = parser.parse_args().check
     stale = [
         update(PYTHON, "*_pb2*", python, check=check),
+        update(PYTHON_VALIDATE, "*_pb2*", python_validate, check=check),
         update(TYPESCRIPT, "*.ts", typescript, check=check),
     ]
     return 1 if check and any(stale) else 0

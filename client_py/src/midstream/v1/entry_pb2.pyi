@@ -222,6 +222,37 @@ class Entry(_message.Message):
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     @_typing.final
+    class RecordsDropped(_message.Message):
+        """There was no room for a new record on a stream that is declared WHEN_FULL_DROP_OLDEST: the oldest unread ones do not
+        count any more, and the task never sees those that it has not taken yet. Stands right in front of the new record, or of
+        the last one of a batch.
+        """
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        STREAM_ID_FIELD_NUMBER: _builtins.int
+        FIRST_SEQ_FIELD_NUMBER: _builtins.int
+        LAST_SEQ_FIELD_NUMBER: _builtins.int
+        stream_id: _builtins.str
+        """The stream."""
+        first_seq: _builtins.int
+        """The first that is dropped."""
+        last_seq: _builtins.int
+        """The last. Where the task has taken some of them meanwhile, they were taken."""
+        def __init__(
+            self,
+            *,
+            stream_id: _builtins.str = ...,
+            first_seq: _builtins.int = ...,
+            last_seq: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["first_seq", b"first_seq", "last_seq", b"last_seq", "stream_id", b"stream_id"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
     class Ended(_message.Message):
         """The run ended. Always the last entry."""
 
@@ -252,6 +283,7 @@ class Entry(_message.Message):
     CANCEL_REQUESTED_FIELD_NUMBER: _builtins.int
     RESTARTED_FIELD_NUMBER: _builtins.int
     ENDED_FIELD_NUMBER: _builtins.int
+    RECORDS_DROPPED_FIELD_NUMBER: _builtins.int
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
     """Its place in the log, from 1, without gaps."""
@@ -296,6 +328,10 @@ class Entry(_message.Message):
         """The run ended."""
 
     @_builtins.property
+    def records_dropped(self) -> Global___Entry.RecordsDropped:
+        """Records made room for a new one."""
+
+    @_builtins.property
     def checkpoint(self) -> Global___Checkpoint:
         """What the worker said when it asked for this entry. Unset for what the server appended by itself."""
 
@@ -313,13 +349,14 @@ class Entry(_message.Message):
         cancel_requested: Global___Entry.CancelRequested | None = ...,
         restarted: Global___Entry.Restarted | None = ...,
         ended: Global___Entry.Ended | None = ...,
+        records_dropped: Global___Entry.RecordsDropped | None = ...,
         checkpoint: Global___Checkpoint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["append_time", b"append_time", "cancel_requested", b"cancel_requested", "checkpoint", b"checkpoint", "created", b"created", "ended", b"ended", "fact", b"fact", "record", b"record", "restarted", b"restarted", "started", b"started", "step_began", b"step_began", "step_ended", b"step_ended", "timer_fired", b"timer_fired"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["append_time", b"append_time", "cancel_requested", b"cancel_requested", "checkpoint", b"checkpoint", "created", b"created", "ended", b"ended", "fact", b"fact", "record", b"record", "records_dropped", b"records_dropped", "restarted", b"restarted", "started", b"started", "step_began", b"step_began", "step_ended", b"step_ended", "timer_fired", b"timer_fired"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["append_time", b"append_time", "cancel_requested", b"cancel_requested", "checkpoint", b"checkpoint", "created", b"created", "ended", b"ended", "fact", b"fact", "offset", b"offset", "record", b"record", "restarted", b"restarted", "started", b"started", "step_began", b"step_began", "step_ended", b"step_ended", "timer_fired", b"timer_fired"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["append_time", b"append_time", "cancel_requested", b"cancel_requested", "checkpoint", b"checkpoint", "created", b"created", "ended", b"ended", "fact", b"fact", "offset", b"offset", "record", b"record", "records_dropped", b"records_dropped", "restarted", b"restarted", "started", b"started", "step_began", b"step_began", "step_ended", b"step_ended", "timer_fired", b"timer_fired"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_fact: _TypeAlias = _typing.Literal["created", "started", "record", "step_began", "step_ended", "timer_fired", "cancel_requested", "restarted", "ended"]  # noqa: Y015
+    _WhichOneofReturnType_fact: _TypeAlias = _typing.Literal["created", "started", "record", "step_began", "step_ended", "timer_fired", "cancel_requested", "restarted", "ended", "records_dropped"]  # noqa: Y015
     _WhichOneofArgType_fact: _TypeAlias = _typing.Literal["fact", b"fact"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_fact) -> _WhichOneofReturnType_fact | None: ...
 

@@ -69,9 +69,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_PAYLOAD_INVALID: _ErrorReason.ValueType  # 9
     """The payload is empty of content, is not well-formed JSON, or does not fit the stream's schema (INVALID_ARGUMENT). A
-    `google.rpc.BadRequest` names the field.
+    `google.rpc.BadRequest` has a violation for each field: its path as a program would write it (`items[2].price`; empty for
+    the payload as a whole), what is wrong, and in `reason` the rule, such as `string.max_len`.
 
-        { "reason": "PAYLOAD_INVALID", "domain": "midstream.v1", "metadata": { "stream_id": "approval" } }
+        { "reason": "PAYLOAD_INVALID", "domain": "midstream.v1",
+          "metadata": { "stream_id": "approval", "schema_version": "2" } }
     """
     ERROR_REASON_STREAM_FULL: _ErrorReason.ValueType  # 10
     """The stream holds as many unread records or bytes as it may (RESOURCE_EXHAUSTED). Retry after the RetryInfo's delay:
@@ -156,6 +158,34 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         { "reason": "TOO_MANY_SUBSCRIPTIONS", "domain": "midstream.v1", "metadata": { "max_subscriptions": "32" } }
     """
+    ERROR_REASON_SCHEMA_INVALID: _ErrorReason.ValueType  # 25
+    """What was to be registered cannot be a schema: a descriptor set with an import missing, an unusable rule or pattern, no
+    declared stream, a JSON Schema that is none (INVALID_ARGUMENT). A `google.rpc.BadRequest` names each place.
+
+        { "reason": "SCHEMA_INVALID", "domain": "midstream.v1", "metadata": { "file": "acme/v1/agent.proto" } }
+    """
+    ERROR_REASON_SCHEMA_INCOMPATIBLE: _ErrorReason.ValueType  # 26
+    """The new schema cannot read what the newest one of the stream could write (FAILED_PRECONDITION). A `google.rpc.BadRequest`
+    names each change. Keep the old fields, use another stream, or force it.
+
+        { "reason": "SCHEMA_INCOMPATIBLE", "domain": "midstream.v1",
+          "metadata": { "stream_id": "user-message", "version": "3" } }
+    """
+    ERROR_REASON_SCHEMA_NOT_FOUND: _ErrorReason.ValueType  # 27
+    """The stream has no schema, or not this version (NOT_FOUND).
+
+        { "reason": "SCHEMA_NOT_FOUND", "domain": "midstream.v1", "metadata": { "stream_id": "user-message", "version": "7" } }
+    """
+    ERROR_REASON_STREAM_UNDECLARED: _ErrorReason.ValueType  # 28
+    """The namespace takes records only for streams with a registered schema, and this one has none (FAILED_PRECONDITION).
+
+        { "reason": "STREAM_UNDECLARED", "domain": "midstream.v1", "metadata": { "stream_id": "user-mesage" } }
+    """
+    ERROR_REASON_STREAM_BACKEND_ONLY: _ErrorReason.ValueType  # 29
+    """The stream is declared `backend_only`, and the caller has an access token (PERMISSION_DENIED).
+
+        { "reason": "STREAM_BACKEND_ONLY", "domain": "midstream.v1", "metadata": { "stream_id": "budget" } }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused. Every error carries a `google.rpc.ErrorInfo` whose `reason` is one of these names without the
@@ -210,9 +240,11 @@ ERROR_REASON_PAYLOAD_TOO_LARGE: ErrorReason.ValueType  # 8
 """
 ERROR_REASON_PAYLOAD_INVALID: ErrorReason.ValueType  # 9
 """The payload is empty of content, is not well-formed JSON, or does not fit the stream's schema (INVALID_ARGUMENT). A
-`google.rpc.BadRequest` names the field.
+`google.rpc.BadRequest` has a violation for each field: its path as a program would write it (`items[2].price`; empty for
+the payload as a whole), what is wrong, and in `reason` the rule, such as `string.max_len`.
 
-    { "reason": "PAYLOAD_INVALID", "domain": "midstream.v1", "metadata": { "stream_id": "approval" } }
+    { "reason": "PAYLOAD_INVALID", "domain": "midstream.v1",
+      "metadata": { "stream_id": "approval", "schema_version": "2" } }
 """
 ERROR_REASON_STREAM_FULL: ErrorReason.ValueType  # 10
 """The stream holds as many unread records or bytes as it may (RESOURCE_EXHAUSTED). Retry after the RetryInfo's delay:
@@ -296,5 +328,33 @@ ERROR_REASON_TOO_MANY_SUBSCRIPTIONS: ErrorReason.ValueType  # 24
 """As many subscriptions are open as one access token may have (RESOURCE_EXHAUSTED). End one first.
 
     { "reason": "TOO_MANY_SUBSCRIPTIONS", "domain": "midstream.v1", "metadata": { "max_subscriptions": "32" } }
+"""
+ERROR_REASON_SCHEMA_INVALID: ErrorReason.ValueType  # 25
+"""What was to be registered cannot be a schema: a descriptor set with an import missing, an unusable rule or pattern, no
+declared stream, a JSON Schema that is none (INVALID_ARGUMENT). A `google.rpc.BadRequest` names each place.
+
+    { "reason": "SCHEMA_INVALID", "domain": "midstream.v1", "metadata": { "file": "acme/v1/agent.proto" } }
+"""
+ERROR_REASON_SCHEMA_INCOMPATIBLE: ErrorReason.ValueType  # 26
+"""The new schema cannot read what the newest one of the stream could write (FAILED_PRECONDITION). A `google.rpc.BadRequest`
+names each change. Keep the old fields, use another stream, or force it.
+
+    { "reason": "SCHEMA_INCOMPATIBLE", "domain": "midstream.v1",
+      "metadata": { "stream_id": "user-message", "version": "3" } }
+"""
+ERROR_REASON_SCHEMA_NOT_FOUND: ErrorReason.ValueType  # 27
+"""The stream has no schema, or not this version (NOT_FOUND).
+
+    { "reason": "SCHEMA_NOT_FOUND", "domain": "midstream.v1", "metadata": { "stream_id": "user-message", "version": "7" } }
+"""
+ERROR_REASON_STREAM_UNDECLARED: ErrorReason.ValueType  # 28
+"""The namespace takes records only for streams with a registered schema, and this one has none (FAILED_PRECONDITION).
+
+    { "reason": "STREAM_UNDECLARED", "domain": "midstream.v1", "metadata": { "stream_id": "user-mesage" } }
+"""
+ERROR_REASON_STREAM_BACKEND_ONLY: ErrorReason.ValueType  # 29
+"""The stream is declared `backend_only`, and the caller has an access token (PERMISSION_DENIED).
+
+    { "reason": "STREAM_BACKEND_ONLY", "domain": "midstream.v1", "metadata": { "stream_id": "budget" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

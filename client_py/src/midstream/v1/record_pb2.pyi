@@ -20,6 +20,34 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _PayloadView:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PayloadViewEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PayloadView.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PAYLOAD_VIEW_UNSPECIFIED: _PayloadView.ValueType  # 0
+    """As PAYLOAD_VIEW_STORED."""
+    PAYLOAD_VIEW_STORED: _PayloadView.ValueType  # 1
+    """As they are stored."""
+    PAYLOAD_VIEW_JSON: _PayloadView.ValueType  # 2
+    """For people, and for programs without the types: a protobuf message whose type is registered comes as `json`, in the JSON
+    form of its type, read with the schema that it was checked against. Any other payload comes as it is stored.
+    """
+
+class PayloadView(_PayloadView, metaclass=_PayloadViewEnumTypeWrapper):
+    """In which form payloads are given."""
+
+PAYLOAD_VIEW_UNSPECIFIED: PayloadView.ValueType  # 0
+"""As PAYLOAD_VIEW_STORED."""
+PAYLOAD_VIEW_STORED: PayloadView.ValueType  # 1
+"""As they are stored."""
+PAYLOAD_VIEW_JSON: PayloadView.ValueType  # 2
+"""For people, and for programs without the types: a protobuf message whose type is registered comes as `json`, in the JSON
+form of its type, read with the schema that it was checked against. Any other payload comes as it is stored.
+"""
+Global___PayloadView: _TypeAlias = PayloadView  # noqa: Y015
+
 class _Direction:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -104,7 +132,7 @@ class Record(_message.Message):
     """The version of the stream's registered schema that the payload was checked against; 0 where there is none."""
     @_builtins.property
     def payload(self) -> Global___Payload:
-        """What the sender sent, byte for byte."""
+        """What the sender sent, byte for byte; or, where JSON was sent on a stream of protobuf messages, the message that it says."""
 
     @_builtins.property
     def sender(self) -> Global___Sender:
@@ -295,6 +323,10 @@ Global___Payload: _TypeAlias = Payload  # noqa: Y015
 class TypedMessage(_message.Message):
     """A protobuf message together with its type's name. Not google.protobuf.Any, whose JSON form fails for a type that the
     reader does not have.
+
+    To send one with generated stubs, here in Go: `&TypedMessage{TypeName: string(m.ProtoReflect().Descriptor().FullName()),
+    Value: bytes}` with `bytes, err := proto.Marshal(m)`. To read one, look at `type_name` and parse `value`, in Java
+    `UserMessage.parseFrom(record.getPayload().getProto().getValue())`.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

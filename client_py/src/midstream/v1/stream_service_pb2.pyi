@@ -128,12 +128,17 @@ class Accepted(_message.Message):
     OFFSET_FIELD_NUMBER: _builtins.int
     ACCEPT_TIME_FIELD_NUMBER: _builtins.int
     DEDUPLICATED_FIELD_NUMBER: _builtins.int
+    DROPPED_COUNT_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     """Its position on the stream, from 1."""
     offset: _builtins.int
     """Its position in the run's log."""
     deduplicated: _builtins.bool
     """An earlier record with the same idempotency key and payload stands; this one added nothing."""
+    dropped_count: _builtins.int
+    """How many unread records were dropped to make room, where the stream is declared WHEN_FULL_DROP_OLDEST. Told on the last
+    record of a batch.
+    """
     @_builtins.property
     def accept_time(self) -> _timestamp_pb2.Timestamp:
         """When it was accepted: the first time, if it is deduplicated."""
@@ -145,10 +150,11 @@ class Accepted(_message.Message):
         offset: _builtins.int = ...,
         accept_time: _timestamp_pb2.Timestamp | None = ...,
         deduplicated: _builtins.bool = ...,
+        dropped_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "deduplicated", b"deduplicated", "offset", b"offset", "seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "deduplicated", b"deduplicated", "dropped_count", b"dropped_count", "offset", b"offset", "seq", b"seq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -372,7 +378,7 @@ class SubscribeResponse(_message.Message):
 
     @_typing.final
     class Records(_message.Message):
-        """Records in seq order, without gaps."""
+        """Records in seq order, without gaps but where records were dropped."""
 
         DESCRIPTOR: _descriptor.Descriptor
 
@@ -617,19 +623,23 @@ class PeekRequest(_message.Message):
 
     RUN_ID_FIELD_NUMBER: _builtins.int
     STREAM_ID_FIELD_NUMBER: _builtins.int
+    PAYLOAD_VIEW_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Required. The run."""
     stream_id: _builtins.str
     """Required. The input stream; one that has no record yet is simply empty."""
+    payload_view: _record_pb2.PayloadView.ValueType
+    """How the payload is given."""
     def __init__(
         self,
         *,
         run_id: _builtins.str = ...,
         stream_id: _builtins.str = ...,
+        payload_view: _record_pb2.PayloadView.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_id", b"run_id", "stream_id", b"stream_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["payload_view", b"payload_view", "run_id", b"run_id", "stream_id", b"stream_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -677,6 +687,7 @@ class TailRequest(_message.Message):
     STREAM_ID_FIELD_NUMBER: _builtins.int
     AFTER_OFFSET_FIELD_NUMBER: _builtins.int
     DIRECTION_FIELD_NUMBER: _builtins.int
+    PAYLOAD_VIEW_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Required. The run."""
     stream_id: _builtins.str
@@ -685,6 +696,8 @@ class TailRequest(_message.Message):
     """Records behind this offset; 0: from the first."""
     direction: _record_pb2.Direction.ValueType
     """Input or output streams. Their offsets are two different orders."""
+    payload_view: _record_pb2.PayloadView.ValueType
+    """How payloads are given."""
     def __init__(
         self,
         *,
@@ -692,10 +705,11 @@ class TailRequest(_message.Message):
         stream_id: _builtins.str = ...,
         after_offset: _builtins.int = ...,
         direction: _record_pb2.Direction.ValueType = ...,
+        payload_view: _record_pb2.PayloadView.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_offset", b"after_offset", "direction", b"direction", "run_id", b"run_id", "stream_id", b"stream_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_offset", b"after_offset", "direction", b"direction", "payload_view", b"payload_view", "run_id", b"run_id", "stream_id", b"stream_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -744,22 +758,26 @@ class FollowRequest(_message.Message):
         STREAM_ID_FIELD_NUMBER: _builtins.int
         DIRECTION_FIELD_NUMBER: _builtins.int
         AFTER_OFFSET_FIELD_NUMBER: _builtins.int
+        PAYLOAD_VIEW_FIELD_NUMBER: _builtins.int
         stream_id: _builtins.str
         """Optional. One stream; empty: all of them."""
         direction: _record_pb2.Direction.ValueType
         """Input or output streams."""
         after_offset: _builtins.int
         """Records behind this offset; 0: from the first."""
+        payload_view: _record_pb2.PayloadView.ValueType
+        """How payloads are given."""
         def __init__(
             self,
             *,
             stream_id: _builtins.str = ...,
             direction: _record_pb2.Direction.ValueType = ...,
             after_offset: _builtins.int = ...,
+            payload_view: _record_pb2.PayloadView.ValueType = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["after_offset", b"after_offset", "direction", b"direction", "stream_id", b"stream_id"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["after_offset", b"after_offset", "direction", b"direction", "payload_view", b"payload_view", "stream_id", b"stream_id"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -989,6 +1007,7 @@ class ListRecordsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     DIRECTION_FIELD_NUMBER: _builtins.int
+    PAYLOAD_VIEW_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Required. The run."""
     stream_id: _builtins.str
@@ -999,6 +1018,8 @@ class ListRecordsRequest(_message.Message):
     """The `next_page_token` of the page before, with the same run, stream and direction."""
     direction: _record_pb2.Direction.ValueType
     """Input or output streams."""
+    payload_view: _record_pb2.PayloadView.ValueType
+    """How payloads are given."""
     def __init__(
         self,
         *,
@@ -1007,10 +1028,11 @@ class ListRecordsRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         direction: _record_pb2.Direction.ValueType = ...,
+        payload_view: _record_pb2.PayloadView.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["direction", b"direction", "page_size", b"page_size", "page_token", b"page_token", "run_id", b"run_id", "stream_id", b"stream_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["direction", b"direction", "page_size", b"page_size", "page_token", b"page_token", "payload_view", b"payload_view", "run_id", b"run_id", "stream_id", b"stream_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

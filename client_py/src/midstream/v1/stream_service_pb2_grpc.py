@@ -124,8 +124,11 @@ class StreamServiceServicer(object):
         When the call breaks, records without a receipt may or may not be stored: send them again with the same
         idempotency keys.
 
+        Where the stream has a schema (SchemaService), every record is checked against the newest one: PAYLOAD_INVALID names each
+        field that does not fit.
+
         Errors in receipts: RUN_NOT_FOUND, RUN_FINISHED, IDEMPOTENCY_KEY_REUSED, PAYLOAD_TOO_LARGE, PAYLOAD_INVALID,
-        STREAM_FULL, TOO_MANY_STREAMS, FIELD_INVALID.
+        STREAM_FULL, TOO_MANY_STREAMS, STREAM_UNDECLARED, STREAM_BACKEND_ONLY, FIELD_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

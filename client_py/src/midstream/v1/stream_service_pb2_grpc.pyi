@@ -56,8 +56,11 @@ class StreamServiceStub:
     When the call breaks, records without a receipt may or may not be stored: send them again with the same
     idempotency keys.
 
+    Where the stream has a schema (SchemaService), every record is checked against the newest one: PAYLOAD_INVALID names each
+    field that does not fit.
+
     Errors in receipts: RUN_NOT_FOUND, RUN_FINISHED, IDEMPOTENCY_KEY_REUSED, PAYLOAD_TOO_LARGE, PAYLOAD_INVALID,
-    STREAM_FULL, TOO_MANY_STREAMS, FIELD_INVALID.
+    STREAM_FULL, TOO_MANY_STREAMS, STREAM_UNDECLARED, STREAM_BACKEND_ONLY, FIELD_INVALID.
     """
     SendOne: _grpc.UnaryUnaryMultiCallable[_stream_service_pb2.SendOneRequest, _stream_service_pb2.SendOneResponse]
     """Stores 1 to 1,000 records on one stream of one run, in one transaction, and answers when they are on disk.
@@ -154,8 +157,11 @@ class StreamServiceAsyncStub(StreamServiceStub):
     When the call breaks, records without a receipt may or may not be stored: send them again with the same
     idempotency keys.
 
+    Where the stream has a schema (SchemaService), every record is checked against the newest one: PAYLOAD_INVALID names each
+    field that does not fit.
+
     Errors in receipts: RUN_NOT_FOUND, RUN_FINISHED, IDEMPOTENCY_KEY_REUSED, PAYLOAD_TOO_LARGE, PAYLOAD_INVALID,
-    STREAM_FULL, TOO_MANY_STREAMS, FIELD_INVALID.
+    STREAM_FULL, TOO_MANY_STREAMS, STREAM_UNDECLARED, STREAM_BACKEND_ONLY, FIELD_INVALID.
     """
     SendOne: _aio.UnaryUnaryMultiCallable[_stream_service_pb2.SendOneRequest, _stream_service_pb2.SendOneResponse]  # type: ignore[assignment]
     """Stores 1 to 1,000 records on one stream of one run, in one transaction, and answers when they are on disk.
@@ -255,8 +261,11 @@ class StreamServiceServicer(metaclass=_abc_1.ABCMeta):
         When the call breaks, records without a receipt may or may not be stored: send them again with the same
         idempotency keys.
 
+        Where the stream has a schema (SchemaService), every record is checked against the newest one: PAYLOAD_INVALID names each
+        field that does not fit.
+
         Errors in receipts: RUN_NOT_FOUND, RUN_FINISHED, IDEMPOTENCY_KEY_REUSED, PAYLOAD_TOO_LARGE, PAYLOAD_INVALID,
-        STREAM_FULL, TOO_MANY_STREAMS, FIELD_INVALID.
+        STREAM_FULL, TOO_MANY_STREAMS, STREAM_UNDECLARED, STREAM_BACKEND_ONLY, FIELD_INVALID.
         """
 
     @_abc_1.abstractmethod

@@ -46,6 +46,11 @@ CODES: Final[dict[Reason, grpc.StatusCode]] = {
     Reason.SCOPE_MISSING: grpc.StatusCode.PERMISSION_DENIED,
     Reason.RATE_LIMITED: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.TOO_MANY_SUBSCRIPTIONS: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.SCHEMA_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.SCHEMA_INCOMPATIBLE: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.SCHEMA_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    Reason.STREAM_UNDECLARED: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.STREAM_BACKEND_ONLY: grpc.StatusCode.PERMISSION_DENIED,
 }
 
 

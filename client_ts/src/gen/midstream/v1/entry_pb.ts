@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file midstream/v1/entry.proto.
  */
 export const file_midstream_v1_entry: GenFile = /*@__PURE__*/
-  fileDesc("ChhtaWRzdHJlYW0vdjEvZW50cnkucHJvdG8SDG1pZHN0cmVhbS52MSKMCQoFRW50cnkSDgoGb2Zmc2V0GAEgASgDEi8KC2FwcGVuZF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgdjcmVhdGVkGAMgASgLMhsubWlkc3RyZWFtLnYxLkVudHJ5LkNyZWF0ZWRIABIuCgdzdGFydGVkGAQgASgLMhsubWlkc3RyZWFtLnYxLkVudHJ5LlN0YXJ0ZWRIABImCgZyZWNvcmQYBSABKAsyFC5taWRzdHJlYW0udjEuUmVjb3JkSAASMwoKc3RlcF9iZWdhbhgGIAEoCzIdLm1pZHN0cmVhbS52MS5FbnRyeS5TdGVwQmVnYW5IABIzCgpzdGVwX2VuZGVkGAcgASgLMh0ubWlkc3RyZWFtLnYxLkVudHJ5LlN0ZXBFbmRlZEgAEjUKC3RpbWVyX2ZpcmVkGAggASgLMh4ubWlkc3RyZWFtLnYxLkVudHJ5LlRpbWVyRmlyZWRIABI/ChBjYW5jZWxfcmVxdWVzdGVkGAkgASgLMiMubWlkc3RyZWFtLnYxLkVudHJ5LkNhbmNlbFJlcXVlc3RlZEgAEjIKCXJlc3RhcnRlZBgKIAEoCzIdLm1pZHN0cmVhbS52MS5FbnRyeS5SZXN0YXJ0ZWRIABIqCgVlbmRlZBgLIAEoCzIZLm1pZHN0cmVhbS52MS5FbnRyeS5FbmRlZEgAEiwKCmNoZWNrcG9pbnQYDCABKAsyGC5taWRzdHJlYW0udjEuQ2hlY2twb2ludBouCgdDcmVhdGVkEiMKBHNwZWMYASABKAsyFS5taWRzdHJlYW0udjEuUnVuU3BlYxoXCgdTdGFydGVkEgwKBHNlZWQYASABKAwaOwoJU3RlcEJlZ2FuEhEKCW9wZXJhdGlvbhgBIAEoAxINCgVlcG9jaBgCIAEoAxIMCgRuYW1lGAMgASgJGsYBCglTdGVwRW5kZWQSEQoJb3BlcmF0aW9uGAEgASgDEg8KB2F0dGVtcHQYAiABKAUSJgoFdmFsdWUYAyABKAsyFS5taWRzdHJlYW0udjEuUGF5bG9hZEgAEigKB2ZhaWx1cmUYBCABKAsyFS5taWRzdHJlYW0udjEuRmFpbHVyZUgAEgwKBG5hbWUYBSABKAkSKwoIZHVyYXRpb24YBiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CCAoGcmVzdWx0Gk0KClRpbWVyRmlyZWQSEQoJb3BlcmF0aW9uGAEgASgDEiwKCGR1ZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBoqCg9DYW5jZWxSZXF1ZXN0ZWQSFwoPZGVhZGxpbmVfcGFzc2VkGAEgASgIGkcKCVJlc3RhcnRlZBISCgpnZW5lcmF0aW9uGAEgASgDEiYKB3BheWxvYWQYAiABKAsyFS5taWRzdHJlYW0udjEuUGF5bG9hZBovCgVFbmRlZBImCgVzdGF0ZRgBIAEoDjIXLm1pZHN0cmVhbS52MS5SdW4uU3RhdGVCBgoEZmFjdCKzAQoKQ2hlY2twb2ludBIWCg5hcHBsaWVkX29mZnNldBgBIAEoAxISCgpvcGVyYXRpb25zGAIgASgDEhcKD29wZXJhdGlvbnNfaGFzaBgDIAEoDBIoCghjb25zdW1lZBgEIAMoCzIWLm1pZHN0cmVhbS52MS5Db25zdW1lZBI2ChBoYW5kbGVyX2ZhaWx1cmVzGAUgAygLMhwubWlkc3RyZWFtLnYxLkhhbmRsZXJGYWlsdXJlIi0KCENvbnN1bWVkEhEKCXN0cmVhbV9pZBgBIAEoCRIOCgZjdXJzb3IYAiABKANiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_midstream_v1_handler_failure, file_midstream_v1_record, file_midstream_v1_run]);
+  fileDesc("ChhtaWRzdHJlYW0vdjEvZW50cnkucHJvdG8SDG1pZHN0cmVhbS52MSKVCgoFRW50cnkSDgoGb2Zmc2V0GAEgASgDEi8KC2FwcGVuZF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgdjcmVhdGVkGAMgASgLMhsubWlkc3RyZWFtLnYxLkVudHJ5LkNyZWF0ZWRIABIuCgdzdGFydGVkGAQgASgLMhsubWlkc3RyZWFtLnYxLkVudHJ5LlN0YXJ0ZWRIABImCgZyZWNvcmQYBSABKAsyFC5taWRzdHJlYW0udjEuUmVjb3JkSAASMwoKc3RlcF9iZWdhbhgGIAEoCzIdLm1pZHN0cmVhbS52MS5FbnRyeS5TdGVwQmVnYW5IABIzCgpzdGVwX2VuZGVkGAcgASgLMh0ubWlkc3RyZWFtLnYxLkVudHJ5LlN0ZXBFbmRlZEgAEjUKC3RpbWVyX2ZpcmVkGAggASgLMh4ubWlkc3RyZWFtLnYxLkVudHJ5LlRpbWVyRmlyZWRIABI/ChBjYW5jZWxfcmVxdWVzdGVkGAkgASgLMiMubWlkc3RyZWFtLnYxLkVudHJ5LkNhbmNlbFJlcXVlc3RlZEgAEjIKCXJlc3RhcnRlZBgKIAEoCzIdLm1pZHN0cmVhbS52MS5FbnRyeS5SZXN0YXJ0ZWRIABIqCgVlbmRlZBgLIAEoCzIZLm1pZHN0cmVhbS52MS5FbnRyeS5FbmRlZEgAEj0KD3JlY29yZHNfZHJvcHBlZBgNIAEoCzIiLm1pZHN0cmVhbS52MS5FbnRyeS5SZWNvcmRzRHJvcHBlZEgAEiwKCmNoZWNrcG9pbnQYDCABKAsyGC5taWRzdHJlYW0udjEuQ2hlY2twb2ludBouCgdDcmVhdGVkEiMKBHNwZWMYASABKAsyFS5taWRzdHJlYW0udjEuUnVuU3BlYxoXCgdTdGFydGVkEgwKBHNlZWQYASABKAwaOwoJU3RlcEJlZ2FuEhEKCW9wZXJhdGlvbhgBIAEoAxINCgVlcG9jaBgCIAEoAxIMCgRuYW1lGAMgASgJGsYBCglTdGVwRW5kZWQSEQoJb3BlcmF0aW9uGAEgASgDEg8KB2F0dGVtcHQYAiABKAUSJgoFdmFsdWUYAyABKAsyFS5taWRzdHJlYW0udjEuUGF5bG9hZEgAEigKB2ZhaWx1cmUYBCABKAsyFS5taWRzdHJlYW0udjEuRmFpbHVyZUgAEgwKBG5hbWUYBSABKAkSKwoIZHVyYXRpb24YBiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CCAoGcmVzdWx0Gk0KClRpbWVyRmlyZWQSEQoJb3BlcmF0aW9uGAEgASgDEiwKCGR1ZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBoqCg9DYW5jZWxSZXF1ZXN0ZWQSFwoPZGVhZGxpbmVfcGFzc2VkGAEgASgIGkcKCVJlc3RhcnRlZBISCgpnZW5lcmF0aW9uGAEgASgDEiYKB3BheWxvYWQYAiABKAsyFS5taWRzdHJlYW0udjEuUGF5bG9hZBpICg5SZWNvcmRzRHJvcHBlZBIRCglzdHJlYW1faWQYASABKAkSEQoJZmlyc3Rfc2VxGAIgASgDEhAKCGxhc3Rfc2VxGAMgASgDGi8KBUVuZGVkEiYKBXN0YXRlGAEgASgOMhcubWlkc3RyZWFtLnYxLlJ1bi5TdGF0ZUIGCgRmYWN0IrMBCgpDaGVja3BvaW50EhYKDmFwcGxpZWRfb2Zmc2V0GAEgASgDEhIKCm9wZXJhdGlvbnMYAiABKAMSFwoPb3BlcmF0aW9uc19oYXNoGAMgASgMEigKCGNvbnN1bWVkGAQgAygLMhYubWlkc3RyZWFtLnYxLkNvbnN1bWVkEjYKEGhhbmRsZXJfZmFpbHVyZXMYBSADKAsyHC5taWRzdHJlYW0udjEuSGFuZGxlckZhaWx1cmUiLQoIQ29uc3VtZWQSEQoJc3RyZWFtX2lkGAEgASgJEg4KBmN1cnNvchgCIAEoA2IGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_midstream_v1_handler_failure, file_midstream_v1_record, file_midstream_v1_run]);
 
 /**
  * One fact in a run's log. The server alone gives it its place; a task is a deterministic function of its entries.
@@ -117,6 +117,14 @@ export type Entry = Message<"midstream.v1.Entry"> & {
      */
     value: Entry_Ended;
     case: "ended";
+  } | {
+    /**
+     * Records made room for a new one.
+     *
+     * @generated from field: midstream.v1.Entry.RecordsDropped records_dropped = 13;
+     */
+    value: Entry_RecordsDropped;
+    case: "recordsDropped";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -355,6 +363,43 @@ export const Entry_RestartedSchema: GenMessage<Entry_Restarted> = /*@__PURE__*/
   messageDesc(file_midstream_v1_entry, 0, 6);
 
 /**
+ * There was no room for a new record on a stream that is declared WHEN_FULL_DROP_OLDEST: the oldest unread ones do not
+ * count any more, and the task never sees those that it has not taken yet. Stands right in front of the new record, or of
+ * the last one of a batch.
+ *
+ * @generated from message midstream.v1.Entry.RecordsDropped
+ */
+export type Entry_RecordsDropped = Message<"midstream.v1.Entry.RecordsDropped"> & {
+  /**
+   * The stream.
+   *
+   * @generated from field: string stream_id = 1;
+   */
+  streamId: string;
+
+  /**
+   * The first that is dropped.
+   *
+   * @generated from field: int64 first_seq = 2;
+   */
+  firstSeq: bigint;
+
+  /**
+   * The last. Where the task has taken some of them meanwhile, they were taken.
+   *
+   * @generated from field: int64 last_seq = 3;
+   */
+  lastSeq: bigint;
+};
+
+/**
+ * Describes the message midstream.v1.Entry.RecordsDropped.
+ * Use `create(Entry_RecordsDroppedSchema)` to create a new message.
+ */
+export const Entry_RecordsDroppedSchema: GenMessage<Entry_RecordsDropped> = /*@__PURE__*/
+  messageDesc(file_midstream_v1_entry, 0, 7);
+
+/**
  * The run ended. Always the last entry.
  *
  * @generated from message midstream.v1.Entry.Ended
@@ -373,7 +418,7 @@ export type Entry_Ended = Message<"midstream.v1.Entry.Ended"> & {
  * Use `create(Entry_EndedSchema)` to create a new message.
  */
 export const Entry_EndedSchema: GenMessage<Entry_Ended> = /*@__PURE__*/
-  messageDesc(file_midstream_v1_entry, 0, 7);
+  messageDesc(file_midstream_v1_entry, 0, 8);
 
 /**
  * How far a worker had come when it said something. Replay compares.

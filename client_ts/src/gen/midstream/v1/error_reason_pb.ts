@@ -9,7 +9,7 @@ import { enumDesc, fileDesc } from "@bufbuild/protobuf/codegenv2";
  * Describes the file midstream/v1/error_reason.proto.
  */
 export const file_midstream_v1_error_reason: GenFile = /*@__PURE__*/
-  fileDesc("Ch9taWRzdHJlYW0vdjEvZXJyb3JfcmVhc29uLnByb3RvEgxtaWRzdHJlYW0udjEqxwYKC0Vycm9yUmVhc29uEhwKGEVSUk9SX1JFQVNPTl9VTlNQRUNJRklFRBAAEh4KGkVSUk9SX1JFQVNPTl9GSUVMRF9JTlZBTElEEAESIwofRVJST1JfUkVBU09OX0ZSQU1FX09VVF9PRl9PUkRFUhACEh4KGkVSUk9SX1JFQVNPTl9SVU5fTk9UX0ZPVU5EEAMSHQoZRVJST1JfUkVBU09OX1JVTl9GSU5JU0hFRBAEEh4KGkVSUk9SX1JFQVNPTl9SVU5fSURfUkVVU0VEEAUSHAoYRVJST1JfUkVBU09OX1JVTl9NQU5BR0VEEAYSJwojRVJST1JfUkVBU09OX0lERU1QT1RFTkNZX0tFWV9SRVVTRUQQBxIiCh5FUlJPUl9SRUFTT05fUEFZTE9BRF9UT09fTEFSR0UQCBIgChxFUlJPUl9SRUFTT05fUEFZTE9BRF9JTlZBTElEEAkSHAoYRVJST1JfUkVBU09OX1NUUkVBTV9GVUxMEAoSIQodRVJST1JfUkVBU09OX1RPT19NQU5ZX1NUUkVBTVMQCxIXChNFUlJPUl9SRUFTT05fRkVOQ0VEEAwSGgoWRVJST1JfUkVBU09OX0FDS19BSEVBRBANEiAKHEVSUk9SX1JFQVNPTl9TRVJWRVJfRFJBSU5JTkcQDhIiCh5FUlJPUl9SRUFTT05fU1RPUkVfVU5BVkFJTEFCTEUQDxIZChVFUlJPUl9SRUFTT05fSU5URVJOQUwQEBIkCiBFUlJPUl9SRUFTT05fQ1JFREVOVElBTFNfTUlTU0lORxAREiQKIEVSUk9SX1JFQVNPTl9DUkVERU5USUFMU19JTlZBTElEEBISHgoaRVJST1JfUkVBU09OX1RPS0VOX0VYUElSRUQQExIeChpFUlJPUl9SRUFTT05fVE9LRU5fUkVWT0tFRBAUEh4KGkVSUk9SX1JFQVNPTl9UT0tFTl9VU0VEX1VQEBUSHgoaRVJST1JfUkVBU09OX1NDT1BFX01JU1NJTkcQFhIdChlFUlJPUl9SRUFTT05fUkFURV9MSU1JVEVEEBcSJwojRVJST1JfUkVBU09OX1RPT19NQU5ZX1NVQlNDUklQVElPTlMQGGIGcHJvdG8z");
+  fileDesc("Ch9taWRzdHJlYW0vdjEvZXJyb3JfcmVhc29uLnByb3RvEgxtaWRzdHJlYW0udjEq+wcKC0Vycm9yUmVhc29uEhwKGEVSUk9SX1JFQVNPTl9VTlNQRUNJRklFRBAAEh4KGkVSUk9SX1JFQVNPTl9GSUVMRF9JTlZBTElEEAESIwofRVJST1JfUkVBU09OX0ZSQU1FX09VVF9PRl9PUkRFUhACEh4KGkVSUk9SX1JFQVNPTl9SVU5fTk9UX0ZPVU5EEAMSHQoZRVJST1JfUkVBU09OX1JVTl9GSU5JU0hFRBAEEh4KGkVSUk9SX1JFQVNPTl9SVU5fSURfUkVVU0VEEAUSHAoYRVJST1JfUkVBU09OX1JVTl9NQU5BR0VEEAYSJwojRVJST1JfUkVBU09OX0lERU1QT1RFTkNZX0tFWV9SRVVTRUQQBxIiCh5FUlJPUl9SRUFTT05fUEFZTE9BRF9UT09fTEFSR0UQCBIgChxFUlJPUl9SRUFTT05fUEFZTE9BRF9JTlZBTElEEAkSHAoYRVJST1JfUkVBU09OX1NUUkVBTV9GVUxMEAoSIQodRVJST1JfUkVBU09OX1RPT19NQU5ZX1NUUkVBTVMQCxIXChNFUlJPUl9SRUFTT05fRkVOQ0VEEAwSGgoWRVJST1JfUkVBU09OX0FDS19BSEVBRBANEiAKHEVSUk9SX1JFQVNPTl9TRVJWRVJfRFJBSU5JTkcQDhIiCh5FUlJPUl9SRUFTT05fU1RPUkVfVU5BVkFJTEFCTEUQDxIZChVFUlJPUl9SRUFTT05fSU5URVJOQUwQEBIkCiBFUlJPUl9SRUFTT05fQ1JFREVOVElBTFNfTUlTU0lORxAREiQKIEVSUk9SX1JFQVNPTl9DUkVERU5USUFMU19JTlZBTElEEBISHgoaRVJST1JfUkVBU09OX1RPS0VOX0VYUElSRUQQExIeChpFUlJPUl9SRUFTT05fVE9LRU5fUkVWT0tFRBAUEh4KGkVSUk9SX1JFQVNPTl9UT0tFTl9VU0VEX1VQEBUSHgoaRVJST1JfUkVBU09OX1NDT1BFX01JU1NJTkcQFhIdChlFUlJPUl9SRUFTT05fUkFURV9MSU1JVEVEEBcSJwojRVJST1JfUkVBU09OX1RPT19NQU5ZX1NVQlNDUklQVElPTlMQGBIfChtFUlJPUl9SRUFTT05fU0NIRU1BX0lOVkFMSUQQGRIkCiBFUlJPUl9SRUFTT05fU0NIRU1BX0lOQ09NUEFUSUJMRRAaEiEKHUVSUk9SX1JFQVNPTl9TQ0hFTUFfTk9UX0ZPVU5EEBsSIgoeRVJST1JfUkVBU09OX1NUUkVBTV9VTkRFQ0xBUkVEEBwSJAogRVJST1JfUkVBU09OX1NUUkVBTV9CQUNLRU5EX09OTFkQHWIGcHJvdG8z");
 
 /**
  * Why a call was refused. Every error carries a `google.rpc.ErrorInfo` whose `reason` is one of these names without the
@@ -103,9 +103,11 @@ export enum ErrorReason {
 
   /**
    * The payload is empty of content, is not well-formed JSON, or does not fit the stream's schema (INVALID_ARGUMENT). A
-   * `google.rpc.BadRequest` names the field.
+   * `google.rpc.BadRequest` has a violation for each field: its path as a program would write it (`items[2].price`; empty for
+   * the payload as a whole), what is wrong, and in `reason` the rule, such as `string.max_len`.
    *
-   *     { "reason": "PAYLOAD_INVALID", "domain": "midstream.v1", "metadata": { "stream_id": "approval" } }
+   *     { "reason": "PAYLOAD_INVALID", "domain": "midstream.v1",
+   *       "metadata": { "stream_id": "approval", "schema_version": "2" } }
    *
    * @generated from enum value: ERROR_REASON_PAYLOAD_INVALID = 9;
    */
@@ -253,6 +255,54 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_TOO_MANY_SUBSCRIPTIONS = 24;
    */
   TOO_MANY_SUBSCRIPTIONS = 24,
+
+  /**
+   * What was to be registered cannot be a schema: a descriptor set with an import missing, an unusable rule or pattern, no
+   * declared stream, a JSON Schema that is none (INVALID_ARGUMENT). A `google.rpc.BadRequest` names each place.
+   *
+   *     { "reason": "SCHEMA_INVALID", "domain": "midstream.v1", "metadata": { "file": "acme/v1/agent.proto" } }
+   *
+   * @generated from enum value: ERROR_REASON_SCHEMA_INVALID = 25;
+   */
+  SCHEMA_INVALID = 25,
+
+  /**
+   * The new schema cannot read what the newest one of the stream could write (FAILED_PRECONDITION). A `google.rpc.BadRequest`
+   * names each change. Keep the old fields, use another stream, or force it.
+   *
+   *     { "reason": "SCHEMA_INCOMPATIBLE", "domain": "midstream.v1",
+   *       "metadata": { "stream_id": "user-message", "version": "3" } }
+   *
+   * @generated from enum value: ERROR_REASON_SCHEMA_INCOMPATIBLE = 26;
+   */
+  SCHEMA_INCOMPATIBLE = 26,
+
+  /**
+   * The stream has no schema, or not this version (NOT_FOUND).
+   *
+   *     { "reason": "SCHEMA_NOT_FOUND", "domain": "midstream.v1", "metadata": { "stream_id": "user-message", "version": "7" } }
+   *
+   * @generated from enum value: ERROR_REASON_SCHEMA_NOT_FOUND = 27;
+   */
+  SCHEMA_NOT_FOUND = 27,
+
+  /**
+   * The namespace takes records only for streams with a registered schema, and this one has none (FAILED_PRECONDITION).
+   *
+   *     { "reason": "STREAM_UNDECLARED", "domain": "midstream.v1", "metadata": { "stream_id": "user-mesage" } }
+   *
+   * @generated from enum value: ERROR_REASON_STREAM_UNDECLARED = 28;
+   */
+  STREAM_UNDECLARED = 28,
+
+  /**
+   * The stream is declared `backend_only`, and the caller has an access token (PERMISSION_DENIED).
+   *
+   *     { "reason": "STREAM_BACKEND_ONLY", "domain": "midstream.v1", "metadata": { "stream_id": "budget" } }
+   *
+   * @generated from enum value: ERROR_REASON_STREAM_BACKEND_ONLY = 29;
+   */
+  STREAM_BACKEND_ONLY = 29,
 }
 
 /**

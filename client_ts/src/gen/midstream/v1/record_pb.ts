@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file midstream/v1/record.proto.
  */
 export const file_midstream_v1_record: GenFile = /*@__PURE__*/
-  fileDesc("ChltaWRzdHJlYW0vdjEvcmVjb3JkLnByb3RvEgxtaWRzdHJlYW0udjEiswMKBlJlY29yZBIOCgZydW5faWQYASABKAkSEQoJc3RyZWFtX2lkGAIgASgJEioKCWRpcmVjdGlvbhgDIAEoDjIXLm1pZHN0cmVhbS52MS5EaXJlY3Rpb24SCwoDc2VxGAQgASgDEg4KBm9mZnNldBgFIAEoAxImCgdwYXlsb2FkGAYgASgLMhUubWlkc3RyZWFtLnYxLlBheWxvYWQSJAoGc2VuZGVyGAcgASgLMhQubWlkc3RyZWFtLnYxLlNlbmRlchIvCgthY2NlcHRfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFwoPaWRlbXBvdGVuY3lfa2V5GAkgASgJEhYKDnNjaGVtYV92ZXJzaW9uGAogASgFEjQKCG1ldGFkYXRhGAsgAygLMiIubWlkc3RyZWFtLnYxLlJlY29yZC5NZXRhZGF0YUVudHJ5EiYKB3Jld291bmQYDCABKAsyFS5taWRzdHJlYW0udjEuUmV3b3VuZBovCg1NZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiZAoHUmV3b3VuZBIrCgZyYW5nZXMYASADKAsyGy5taWRzdHJlYW0udjEuUmV3b3VuZC5SYW5nZRosCgVSYW5nZRIRCglmaXJzdF9zZXEYASABKAMSEAoIbGFzdF9zZXEYAiABKAMiygEKCU5ld1JlY29yZBISCgpjbGllbnRfcmVmGAEgASgDEiYKB3BheWxvYWQYAiABKAsyFS5taWRzdHJlYW0udjEuUGF5bG9hZBIXCg9pZGVtcG90ZW5jeV9rZXkYAyABKAkSNwoIbWV0YWRhdGEYBCADKAsyJS5taWRzdHJlYW0udjEuTmV3UmVjb3JkLk1ldGFkYXRhRW50cnkaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBImAKB1BheWxvYWQSDgoEanNvbhgBIAEoCUgAEisKBXByb3RvGAIgASgLMhoubWlkc3RyZWFtLnYxLlR5cGVkTWVzc2FnZUgAEg0KA3JhdxgDIAEoDEgAQgkKB2NvbnRlbnQiMAoMVHlwZWRNZXNzYWdlEhEKCXR5cGVfbmFtZRgBIAEoCRINCgV2YWx1ZRgCIAEoDCKrAQoGU2VuZGVyEicKBGtpbmQYASABKA4yGS5taWRzdHJlYW0udjEuU2VuZGVyLktpbmQSDwoHc3ViamVjdBgCIAEoCSJnCgRLaW5kEhQKEEtJTkRfVU5TUEVDSUZJRUQQABISCg5LSU5EX0FOT05ZTU9VUxABEhAKDEtJTkRfQVBJX0tFWRACEhUKEUtJTkRfQUNDRVNTX1RPS0VOEAMSDAoIS0lORF9SVU4QBCpRCglEaXJlY3Rpb24SGQoVRElSRUNUSU9OX1VOU1BFQ0lGSUVEEAASEwoPRElSRUNUSU9OX0lOUFVUEAESFAoQRElSRUNUSU9OX09VVFBVVBACYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("ChltaWRzdHJlYW0vdjEvcmVjb3JkLnByb3RvEgxtaWRzdHJlYW0udjEiswMKBlJlY29yZBIOCgZydW5faWQYASABKAkSEQoJc3RyZWFtX2lkGAIgASgJEioKCWRpcmVjdGlvbhgDIAEoDjIXLm1pZHN0cmVhbS52MS5EaXJlY3Rpb24SCwoDc2VxGAQgASgDEg4KBm9mZnNldBgFIAEoAxImCgdwYXlsb2FkGAYgASgLMhUubWlkc3RyZWFtLnYxLlBheWxvYWQSJAoGc2VuZGVyGAcgASgLMhQubWlkc3RyZWFtLnYxLlNlbmRlchIvCgthY2NlcHRfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFwoPaWRlbXBvdGVuY3lfa2V5GAkgASgJEhYKDnNjaGVtYV92ZXJzaW9uGAogASgFEjQKCG1ldGFkYXRhGAsgAygLMiIubWlkc3RyZWFtLnYxLlJlY29yZC5NZXRhZGF0YUVudHJ5EiYKB3Jld291bmQYDCABKAsyFS5taWRzdHJlYW0udjEuUmV3b3VuZBovCg1NZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiZAoHUmV3b3VuZBIrCgZyYW5nZXMYASADKAsyGy5taWRzdHJlYW0udjEuUmV3b3VuZC5SYW5nZRosCgVSYW5nZRIRCglmaXJzdF9zZXEYASABKAMSEAoIbGFzdF9zZXEYAiABKAMiygEKCU5ld1JlY29yZBISCgpjbGllbnRfcmVmGAEgASgDEiYKB3BheWxvYWQYAiABKAsyFS5taWRzdHJlYW0udjEuUGF5bG9hZBIXCg9pZGVtcG90ZW5jeV9rZXkYAyABKAkSNwoIbWV0YWRhdGEYBCADKAsyJS5taWRzdHJlYW0udjEuTmV3UmVjb3JkLk1ldGFkYXRhRW50cnkaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBImAKB1BheWxvYWQSDgoEanNvbhgBIAEoCUgAEisKBXByb3RvGAIgASgLMhoubWlkc3RyZWFtLnYxLlR5cGVkTWVzc2FnZUgAEg0KA3JhdxgDIAEoDEgAQgkKB2NvbnRlbnQiMAoMVHlwZWRNZXNzYWdlEhEKCXR5cGVfbmFtZRgBIAEoCRINCgV2YWx1ZRgCIAEoDCKrAQoGU2VuZGVyEicKBGtpbmQYASABKA4yGS5taWRzdHJlYW0udjEuU2VuZGVyLktpbmQSDwoHc3ViamVjdBgCIAEoCSJnCgRLaW5kEhQKEEtJTkRfVU5TUEVDSUZJRUQQABISCg5LSU5EX0FOT05ZTU9VUxABEhAKDEtJTkRfQVBJX0tFWRACEhUKEUtJTkRfQUNDRVNTX1RPS0VOEAMSDAoIS0lORF9SVU4QBCpbCgtQYXlsb2FkVmlldxIcChhQQVlMT0FEX1ZJRVdfVU5TUEVDSUZJRUQQABIXChNQQVlMT0FEX1ZJRVdfU1RPUkVEEAESFQoRUEFZTE9BRF9WSUVXX0pTT04QAipRCglEaXJlY3Rpb24SGQoVRElSRUNUSU9OX1VOU1BFQ0lGSUVEEAASEwoPRElSRUNUSU9OX0lOUFVUEAESFAoQRElSRUNUSU9OX09VVFBVVBACYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * One message on a stream of a run, as the server stored it.
@@ -60,7 +60,7 @@ export type Record = Message<"midstream.v1.Record"> & {
   offset: bigint;
 
   /**
-   * What the sender sent, byte for byte.
+   * What the sender sent, byte for byte; or, where JSON was sent on a stream of protobuf messages, the message that it says.
    *
    * @generated from field: midstream.v1.Payload payload = 6;
    */
@@ -257,6 +257,10 @@ export const PayloadSchema: GenMessage<Payload> = /*@__PURE__*/
  * A protobuf message together with its type's name. Not google.protobuf.Any, whose JSON form fails for a type that the
  * reader does not have.
  *
+ * To send one with generated stubs, here in Go: `&TypedMessage{TypeName: string(m.ProtoReflect().Descriptor().FullName()),
+ * Value: bytes}` with `bytes, err := proto.Marshal(m)`. To read one, look at `type_name` and parse `value`, in Java
+ * `UserMessage.parseFrom(record.getPayload().getProto().getValue())`.
+ *
  * @generated from message midstream.v1.TypedMessage
  */
 export type TypedMessage = Message<"midstream.v1.TypedMessage"> & {
@@ -359,6 +363,41 @@ export const Sender_KindSchema: GenEnum<Sender_Kind> = /*@__PURE__*/
   enumDesc(file_midstream_v1_record, 5, 0);
 
 /**
+ * In which form payloads are given.
+ *
+ * @generated from enum midstream.v1.PayloadView
+ */
+export enum PayloadView {
+  /**
+   * As PAYLOAD_VIEW_STORED.
+   *
+   * @generated from enum value: PAYLOAD_VIEW_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * As they are stored.
+   *
+   * @generated from enum value: PAYLOAD_VIEW_STORED = 1;
+   */
+  STORED = 1,
+
+  /**
+   * For people, and for programs without the types: a protobuf message whose type is registered comes as `json`, in the JSON
+   * form of its type, read with the schema that it was checked against. Any other payload comes as it is stored.
+   *
+   * @generated from enum value: PAYLOAD_VIEW_JSON = 2;
+   */
+  JSON = 2,
+}
+
+/**
+ * Describes the enum midstream.v1.PayloadView.
+ */
+export const PayloadViewSchema: GenEnum<PayloadView> = /*@__PURE__*/
+  enumDesc(file_midstream_v1_record, 0);
+
+/**
  * Which way a stream goes.
  *
  * @generated from enum midstream.v1.Direction
@@ -390,5 +429,5 @@ export enum Direction {
  * Describes the enum midstream.v1.Direction.
  */
 export const DirectionSchema: GenEnum<Direction> = /*@__PURE__*/
-  enumDesc(file_midstream_v1_record, 0);
+  enumDesc(file_midstream_v1_record, 1);
 
