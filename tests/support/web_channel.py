@@ -33,6 +33,9 @@ class WebChannel:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
         await self._http.aclose()
 
     def unary_unary(self, path: str, *, request_serializer: Serialize, response_deserializer: Deserialize) -> Any:

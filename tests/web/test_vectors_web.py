@@ -42,12 +42,11 @@ def test_most_vectors_are_for_browsers_too() -> None:
 @pytest.mark.parametrize("way", ["connect", "grpc-web"])
 @pytest.mark.parametrize("vector", [each for each in VECTORS if each.server == "open"], ids=lambda vector: vector.name)
 async def test_vector(vector: Vector, way: str, url: str) -> None:
-    async with WebChannel(url, way) as channel:
-        await play(vector, cast(grpc.aio.Channel, channel), {})
+    await play(vector, lambda: cast(grpc.aio.Channel, WebChannel(url, way)), {})
 
 
 @pytest.mark.parametrize("way", ["connect", "grpc-web"])
 @pytest.mark.parametrize("vector", [each for each in VECTORS if each.server == "keyed"], ids=lambda vector: vector.name)
 async def test_vector_with_credentials(vector: Vector, way: str, keyed: KeyedServer) -> None:
-    async with WebChannel(keyed.web_url, way) as channel:
-        await play(vector, cast(grpc.aio.Channel, channel), {"apiKey": keyed.key, "otherKey": keyed.other_key})
+    keys = {"apiKey": keyed.key, "otherKey": keyed.other_key}
+    await play(vector, lambda: cast(grpc.aio.Channel, WebChannel(keyed.web_url, way)), keys)

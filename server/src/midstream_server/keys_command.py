@@ -66,9 +66,9 @@ def main(arguments: Sequence[str]) -> int:
         return _fail(EXIT_FAILED, str(error))
 
 
-def create_key(database: Path, namespace: str, name: str) -> str:
+def create_key(place: Path | str, namespace: str, name: str) -> str:
     """The text of a new API key. Raises Refused for a bad name, DatabaseUnusable."""
-    with _open(database) as keys:
+    with _open(place) as keys:
         return _new_key(keys, namespace, name)
 
 

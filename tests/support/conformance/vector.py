@@ -24,6 +24,7 @@ class Vector:
     variables: Variables
     client: str | None
     server: str
+    """`open`, `keyed`, or `own`: one that the vector may stop."""
 
 
 def load_vectors() -> list[Vector]:
