@@ -106,7 +106,7 @@ format: $(READY) $(NODE_READY) ## format the code and the contract
 
 .PHONY: generate
 generate: $(GENERATE_READY) $(NODE_READY) ## generate the Python and TypeScript code from proto/
-	@echo "Generating client_py/src/midstream/v1, client_py/src/buf and client_ts/src/gen"
+	@echo "Generating the code of the contract"
 	@.venv-generate/bin/python scripts/generate.py
 
 .PHONY: bench

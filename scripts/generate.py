@@ -1,6 +1,7 @@
 """Generates the code of the contract, or checks that the committed one is current.
 
-    python scripts/generate.py            writes client_py/src/midstream/v1, client_py/src/buf and client_ts/src/gen
+    python scripts/generate.py            writes client_py/src/midstream/v1, client_py/src/midstream/include,
+                                          client_py/src/buf, client_ts/src/gen and tests/acme
     python scripts/generate.py --check    exits with 1, and lists the files, when one of them is out of date
 
 Runs in the environment of scripts/generate-requirements.txt (`make generate`, `make check-generated`); TypeScript is
@@ -21,7 +22,10 @@ GOOGLEAPIS = ROOT / "third_party/googleapis"
 PROTOVALIDATE = ROOT / "third_party/protovalidate"
 PACKAGE = Path("midstream/v1")
 VALIDATE = Path("buf/validate")
+EXAMPLE = Path("acme/v1")
 PYTHON = ROOT / "client_py/src" / PACKAGE
+TESTS = ROOT / "tests"
+PYTHON_INCLUDE = ROOT / "client_py/src/midstream/include"
 PYTHON_VALIDATE = ROOT / "client_py/src" / VALIDATE
 TYPESCRIPT = ROOT / "client_ts/src/gen"
 ES_PLUGIN = ROOT / "client_ts/node_modules/.bin/protoc-gen-es"
@@ -30,13 +34,14 @@ Files = Mapping[str, bytes]
 """Contents by path within their folder."""
 
 
+ROOTS = (PROTO, GOOGLEAPIS, PROTOVALIDATE, TESTS)
 CONTRACT = sorted((PROTO / PACKAGE).glob("*.proto"))
 
 
 def protoc(*arguments: str, files: Sequence[Path] = CONTRACT) -> None:
     subprocess.run(
         [
-            *(sys.executable, "-m", "grpc_tools.protoc", *(f"-I{root}" for root in (PROTO, GOOGLEAPIS, PROTOVALIDATE))),
+            *(sys.executable, "-m", "grpc_tools.protoc", *(f"-I{root}" for root in ROOTS)),
             *arguments,
             *map(str, files),
         ],
@@ -70,6 +75,18 @@ def python_validate(target: Path) -> Files:
     """The rules of `buf.validate`, which users' generated code imports and no other distribution ships for protobuf."""
     protoc(f"--python_out={target}", f"--mypy_out=quiet:{target}", files=[PROTOVALIDATE / VALIDATE / "validate.proto"])
     return files_in(target / VALIDATE, "*")
+
+
+def python_example(target: Path) -> Files:
+    """A user's own types, for the tests."""
+    protoc(f"--python_out={target}", f"--mypy_out=quiet:{target}", files=[TESTS / EXAMPLE / "agent.proto"])
+    return files_in(target / EXAMPLE, "*")
+
+
+def include(_: Path) -> Files:
+    """What users' own .proto files import. Copies, since a distribution holds only what is in its folder."""
+    imported = ((PROTO, PACKAGE / "input_stream.proto"), (PROTOVALIDATE, VALIDATE / "validate.proto"))
+    return {str(name): (root / name).read_bytes() for root, name in imported}
 
 
 def typescript(target: Path) -> Files:
@@ -106,6 +123,8 @@ def main() -> int:
     stale = [
         update(PYTHON, "*_pb2*", python, check=check),
         update(PYTHON_VALIDATE, "*_pb2*", python_validate, check=check),
+        update(TESTS / EXAMPLE, "*_pb2*", python_example, check=check),
+        update(PYTHON_INCLUDE, "*.proto", include, check=check),
         update(TYPESCRIPT, "*.ts", typescript, check=check),
     ]
     return 1 if check and any(stale) else 0

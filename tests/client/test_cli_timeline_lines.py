@@ -72,7 +72,7 @@ def record(value: str = "1", sender: Sender | None = None) -> Record:
     anonymous = Sender("ANONYMOUS", "")
     payload = Payload(json=value)
     return Record(
-        "run_1", "notes", 1, 1, payload, anonymous if sender is None else sender, NOON, "", {}, Direction.INPUT
+        "run_1", "notes", 1, 1, payload, anonymous if sender is None else sender, NOON, "", {}, Direction.INPUT, 0
     )
 
 

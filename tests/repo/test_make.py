@@ -44,7 +44,8 @@ def test_generated_code_is_current_and_a_stale_one_is_caught(tmp_path: Path) -> 
     result = run("make", "--no-print-directory", "check-generated")
     assert result.returncode == 0, result.stdout + result.stderr
 
-    committed = ("client_py/src/midstream/v1", "client_py/src/buf", "client_ts/src/gen")
+    in_python = ("client_py/src/midstream/v1", "client_py/src/midstream/include", "client_py/src/buf")
+    committed = (*in_python, "client_ts/src/gen", "tests/acme")
     tree = copy(tmp_path, "proto", "third_party", *committed, "scripts/generate.py")
     (tree / "client_ts/node_modules").symlink_to(ROOT / "client_ts/node_modules")
     record = tree / "proto/midstream/v1/record.proto"

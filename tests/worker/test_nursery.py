@@ -59,6 +59,7 @@ async def nursery_of(
         idle_timeout_us=0,
         log_format="json",
         start_method=start_method,
+        push_schemas=False,
     )
     deaths = Deaths()
     nursery = Nursery(

@@ -4,12 +4,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from midstream.access import Access, AccessToken, Scope, can_cancel, can_read, can_send
 from midstream.assignment import Assignment, AssignmentEnd
+from midstream.declaration import StreamOptions
 from midstream.entry import Entry
 from midstream.errors import (
     Fenced,
     MidstreamError,
     PayloadError,
     PermissionDenied,
+    RecordInvalid,
     RunCancelled,
     RunFinished,
     RunNotFound,
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from midstream.attached_run import AttachedRun
     from midstream.blocking import send
     from midstream.client import Client, connect
+    from midstream.schemas import RegisteredSchema, Schema
 
 __all__ = [
     "Access",
@@ -77,6 +80,8 @@ __all__ = [
     "ReceiveTimeout",
     "Received",
     "Record",
+    "RecordInvalid",
+    "RegisteredSchema",
     "Result",
     "Retry",
     "Rewound",
@@ -86,6 +91,7 @@ __all__ = [
     "RunKind",
     "RunNotFound",
     "RunState",
+    "Schema",
     "Scope",
     "SendResult",
     "Sender",
@@ -94,6 +100,7 @@ __all__ = [
     "StepFailed",
     "StepInterrupted",
     "StreamFull",
+    "StreamOptions",
     "StreamStatus",
     "Subscription",
     "Task",
@@ -121,6 +128,8 @@ _NEEDS_GRPC: Final = {
     "AttachedRun": "midstream.attached_run",
     "Client": "midstream.client",
     "connect": "midstream.client",
+    "RegisteredSchema": "midstream.schemas",
+    "Schema": "midstream.schemas",
     "send": "midstream.blocking",
 }
 """Imported when first asked for: a worker forks the process that imported the tasks: safe only without gRPC."""

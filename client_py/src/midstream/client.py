@@ -22,6 +22,7 @@ from midstream.errors import PayloadError, from_call
 from midstream.models import Receipt, Record, Run, RunState, SendResult
 from midstream.new_run import new_run_id, run_spec, start_run_request
 from midstream.output_view import OutputEvent, OutputView, event_of
+from midstream.schemas import Schemas
 from midstream.sender import Many, Sender
 from midstream.streams import Stream, encode, stream_id_of
 from midstream.timestamps import to_timestamp
@@ -35,6 +36,7 @@ _YIELD_EVERY: Final = 500
 _RUNS_PER_PAGE: Final = 200
 _RECORDS_PER_PAGE: Final = 1_000
 _ENTRIES_PER_PAGE: Final = 1_000
+_VIEWS: Final = {False: record_pb2.PAYLOAD_VIEW_STORED, True: record_pb2.PAYLOAD_VIEW_JSON}
 
 
 def connect(
@@ -91,6 +93,8 @@ class Client:
         self._connection = Connection(where, retry_timeout_us=retry_timeout_us)
         self._sender = Sender(self._connection)
         self._enclosing: Client | None = None
+        self.schemas = Schemas(self._connection)
+        """What may be sent on which stream."""
 
     async def __aenter__(self) -> Self:
         self._enclosing = ambient.client_in_block.get()
@@ -312,18 +316,24 @@ class Client:
             results.insert(index, result)
         return results
 
-    async def peek(self, run_id: str, stream: Stream) -> Record | None:
+    # `readable`, here and below: values of protobuf streams come as plain JSON, by the schema of their record.
+
+    async def peek(self, run_id: str, stream: Stream, *, readable: bool = False) -> Record | None:
         """The newest record that the run has not consumed. Consumes nothing."""
-        request = stream_service_pb2.PeekRequest(run_id=run_id, stream_id=stream_id_of(stream))
+        request = stream_service_pb2.PeekRequest(
+            run_id=run_id, stream_id=stream_id_of(stream), payload_view=_VIEWS[readable]
+        )
         response = await self._connection.unary(self._connection.streams.Peek, request)
         return Record.from_proto(response.record) if response.HasField("record") else None
 
     async def tail(
-        self, run_id: str, stream: Stream | None = None, *, after_offset: int = 0
+        self, run_id: str, stream: Stream | None = None, *, after_offset: int = 0, readable: bool = False
     ) -> AsyncGenerator[Record, None]:
         """Every record behind `after_offset`, in offset order, as it comes, until the run has ended. Consumes none."""
         stream_id = "" if stream is None else stream_id_of(stream)
-        request = stream_service_pb2.TailRequest(run_id=run_id, stream_id=stream_id, after_offset=after_offset)
+        request = stream_service_pb2.TailRequest(
+            run_id=run_id, stream_id=stream_id, after_offset=after_offset, payload_view=_VIEWS[readable]
+        )
         async with aclosing(self._tail(request)) as pages:
             async for page in pages:
                 for record in page:
@@ -378,19 +388,26 @@ class Client:
                 call.cancel()
             await self._connection.pause(backoff, error, bearer)
 
-    async def list_records(self, run_id: str, stream: Stream | None = None) -> AsyncGenerator[Record, None]:
+    async def list_records(
+        self, run_id: str, stream: Stream | None = None, *, readable: bool = False
+    ) -> AsyncGenerator[Record, None]:
         """Every stored record of input streams in offset order, consumed or not."""
-        async for record in self._list(run_id, stream, record_pb2.DIRECTION_INPUT):
+        async for record in self._list(run_id, stream, record_pb2.DIRECTION_INPUT, _VIEWS[readable]):
             yield Record.from_proto(record)
 
     async def _list(
-        self, run_id: str, stream: Stream | None, direction: record_pb2.Direction.ValueType
+        self,
+        run_id: str,
+        stream: Stream | None,
+        direction: record_pb2.Direction.ValueType,
+        view: record_pb2.PayloadView.ValueType = record_pb2.PAYLOAD_VIEW_STORED,
     ) -> AsyncGenerator[record_pb2.Record, None]:
         request = stream_service_pb2.ListRecordsRequest(
             run_id=run_id,
             stream_id="" if stream is None else stream_id_of(stream),
             page_size=_RECORDS_PER_PAGE,
             direction=direction,
+            payload_view=view,
         )
         while True:
             page = await self._connection.unary(self._connection.streams.ListRecords, request)

@@ -15,11 +15,13 @@ from midstream.endpoint import Endpoint
 from midstream.errors import MidstreamError, from_call
 from midstream.url import Address
 from midstream.v1.run_service_pb2_grpc import RunServiceStub
+from midstream.v1.schema_service_pb2_grpc import SchemaServiceStub
 from midstream.v1.stream_service_pb2_grpc import StreamServiceStub
 from midstream.v1.token_service_pb2_grpc import TokenServiceStub
 
 if TYPE_CHECKING:  # the stubs' asyncio side exists for type checkers only
     from midstream.v1.run_service_pb2_grpc import RunServiceAsyncStub
+    from midstream.v1.schema_service_pb2_grpc import SchemaServiceAsyncStub
     from midstream.v1.stream_service_pb2_grpc import StreamServiceAsyncStub
     from midstream.v1.token_service_pb2_grpc import TokenServiceAsyncStub
 
@@ -62,6 +64,7 @@ class Connection:
         self._streams: StreamServiceAsyncStub | None = None
         self._runs: RunServiceAsyncStub | None = None
         self._tokens: TokenServiceAsyncStub | None = None
+        self._schemas: SchemaServiceAsyncStub | None = None
         self._closed = False
 
     @property
@@ -88,6 +91,13 @@ class Connection:
         if self._tokens is None:
             self._tokens = TokenServiceStub(self._opened())
         return self._tokens
+
+    @property
+    def schemas(self) -> "SchemaServiceAsyncStub":
+        self.check_usable()
+        if self._schemas is None:
+            self._schemas = SchemaServiceStub(self._opened())
+        return self._schemas
 
     @property
     def channel(self) -> grpc.aio.Channel:

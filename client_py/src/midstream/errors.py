@@ -67,6 +67,28 @@ class PayloadError(MidstreamError):
     """A value that cannot be sent, or a payload that is not what its stream declares. `fields` says where."""
 
 
+class RecordInvalid(PayloadError):
+    """A stored record that does not fit what this program declares its stream to be.
+
+    Taken by `once`, `wait`, `drain` or `async for`, the record is consumed: catch this to go on with the next one.
+    Uncaught, it blocks a managed run instead of failing it: code whose declaration fits takes the run on from there.
+    `schema_version` is what the server checked it against, 0 for nothing.
+    """
+
+    def __init__(self, problem: PayloadError, stream_id: str, seq: int, schema_version: int) -> None:
+        checked = f", checked against schema version {schema_version}" if schema_version else ""
+        super().__init__(
+            f"record {seq} on stream {stream_id!r}{checked}: {problem.message}",
+            reason="PAYLOAD_INVALID",
+            code="INVALID_ARGUMENT",
+            metadata={"stream_id": stream_id, "seq": str(seq), "schema_version": str(schema_version)},
+            fields=problem.fields,
+        )
+        self.stream_id = stream_id
+        self.seq = seq
+        self.schema_version = schema_version
+
+
 class Unauthenticated(MidstreamError):
     """Other credentials are needed: there were none, they are wrong or revoked, or the access token has expired."""
 

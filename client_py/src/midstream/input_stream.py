@@ -1,13 +1,17 @@
 """Declaring an input stream, and receiving from it inside a run."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 from weakref import WeakSet
 
+from google.protobuf.message import Message
+
 from midstream import ambient, durations
 from midstream.codec import codec_for
+from midstream.declaration import StreamOptions, WhenFull, declared_in_proto, from_proto
 from midstream.durations import Duration
-from midstream.errors import PayloadError
+from midstream.errors import PayloadError, RecordInvalid
 from midstream.models import Receipt, Record
 from midstream.receiving.receiver import Inbox
 from midstream.receiving.result import NotReceived, Received, ReceiveTimeout, Result
@@ -18,28 +22,88 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 D = TypeVar("D")
+M = TypeVar("M", bound=Message)
 
 _declared: "Final[WeakSet[InputStream[Any]]]" = WeakSet()
 
 
 @overload
-def input_stream(id: str, type: None = None) -> "InputStream[Any]": ...
+def input_stream(declared: type[M], /) -> "InputStream[M]": ...
 @overload
-def input_stream(id: str, type: type[T]) -> "InputStream[T]": ...
+def input_stream(
+    id: str,
+    type: None = None,
+    *,
+    max_payload_bytes: int | None = None,
+    max_unread_records: int | None = None,
+    when_full: WhenFull = "reject",
+    backend_only: bool = False,
+) -> "InputStream[Any]": ...
 @overload
-def input_stream(id: str, type: Any) -> "InputStream[Any]": ...
-def input_stream(id: str, type: Any = None) -> "InputStream[Any]":
+def input_stream(
+    id: str,
+    type: type[T],
+    *,
+    max_payload_bytes: int | None = None,
+    max_unread_records: int | None = None,
+    when_full: WhenFull = "reject",
+    backend_only: bool = False,
+) -> "InputStream[T]": ...
+@overload
+def input_stream(
+    id: str,
+    type: Any,
+    *,
+    max_payload_bytes: int | None = None,
+    max_unread_records: int | None = None,
+    when_full: WhenFull = "reject",
+    backend_only: bool = False,
+) -> "InputStream[Any]": ...
+def input_stream(id: Any, type: Any = None, **options: Any) -> "InputStream[Any]":
     """Declares a stream: its name within a run, and the type of its values.
 
-    `type` is a pydantic model or any other type that pydantic can check, `bytes` for raw bytes, a protobuf message
-    class, or nothing for any JSON. Raises ValueError for a malformed id, TypeError for a type that cannot be used.
+    `input_stream(UserMessage)` takes both from a protobuf message with the option `(midstream.v1.input_stream)`, and
+    the limits too. Otherwise `type` is a pydantic model or any other type that pydantic can check, `bytes` for raw
+    bytes, a protobuf message class, or nothing for any JSON.
+
+    The options are what the stream promises once it is registered, with `midstream schema push` or a worker's
+    `--push-schemas`: `max_payload_bytes`, `max_unread_records` with what becomes of one more (`when_full`: "reject" or
+    "drop_oldest"; 1 and "drop_oldest" keep the latest only), and `backend_only` against access tokens.
+
+    Raises ValueError for a malformed id or limit, TypeError for a type that cannot be used.
     """
-    return InputStream(id, type)
+    if not isinstance(id, str):
+        return _declared_by(id, type, options)
+    if inspect.isclass(type) and issubclass(type, Message) and declared_in_proto(type) is not None:
+        raise TypeError(
+            f"{type.DESCRIPTOR.full_name} says itself on which stream it is sent: write input_stream({type.__name__})"
+        )
+    return InputStream(id, type, StreamOptions(**options))
+
+
+def _declared_by(declared: Any, type: Any, options: dict[str, Any]) -> "InputStream[Any]":
+    if not (inspect.isclass(declared) and issubclass(declared, Message)):
+        raise TypeError(f"input_stream takes a protobuf message class, or a name and a type; got {declared!r}")
+    name = declared.DESCRIPTOR.full_name
+    found = declared_in_proto(declared)
+    if found is None:
+        raise TypeError(
+            f"{name} does not say on which stream it is sent: give it the option "
+            f'`option (midstream.v1.input_stream) = {{id: "..."}};`, or write input_stream("...", {declared.__name__})'
+        )
+    if type is not None or options:
+        raise TypeError(f"{name} declares its stream in the .proto, and its limits too: give nothing else here")
+    return InputStream(found.id, declared, from_proto(found))
 
 
 def declared_ids() -> set[str]:
     """The ids of all streams that this process has declared."""
     return {stream.id for stream in _declared}
+
+
+def declared_streams() -> "list[InputStream[Any]]":
+    """All streams that this process has declared, by id."""
+    return sorted(_declared, key=lambda stream: stream.id)
 
 
 class Subscription:
@@ -61,10 +125,12 @@ class InputStream(Generic[T]):
     changing between them never loses or repeats a record.
     """
 
-    def __init__(self, id: str, type: type[T] | None = None) -> None:
+    def __init__(self, id: str, type: type[T] | None = None, options: StreamOptions | None = None) -> None:
         check_id(id)
         self.id = id
         self.type = type
+        self.options = StreamOptions() if options is None else options
+        self.options.check()
         self.codec = codec_for(type)
         _declared.add(self)
 
@@ -76,8 +142,11 @@ class InputStream(Generic[T]):
         return self.codec.encode(value)
 
     def decode(self, record: Record) -> T:
-        """The record's value. Raises PayloadError where it does not fit the stream's type."""
-        return self.codec.decode(record.payload)
+        """The record's value. Raises RecordInvalid where it does not fit the stream's type."""
+        try:
+            return self.codec.decode(record.payload)
+        except PayloadError as error:
+            raise RecordInvalid(error, self.id, record.seq, record.schema_version) from error
 
     async def send(
         self, run_id: str, value: T, *, key: str | None = None, metadata: Mapping[str, str] | None = None
@@ -131,7 +200,8 @@ class InputStream(Generic[T]):
     async def drain(self) -> list[T]:
         """Takes all unconsumed records at once; the list may be empty.
 
-        Ends before a record that does not fit the stream's type; where that is the first, it raises PayloadError.
+        Ends before a record that does not fit the stream's type; where that is the first, it raises RecordInvalid and
+        that record is consumed.
         """
         inbox = self._inbox()
         records = await inbox.drain()

@@ -76,6 +76,8 @@ class Record:
     key: str
     metadata: Mapping[str, str]
     direction: Direction
+    schema_version: int
+    """The version of the stream's registered schema that it was checked against; 0 for none."""
 
     @cached_property
     def value(self) -> Any:
@@ -102,12 +104,15 @@ class Record:
             key=record.idempotency_key,
             metadata=dict(record.metadata),
             direction=_OUTPUT if record.direction == record_pb2.DIRECTION_OUTPUT else _INPUT,
+            schema_version=record.schema_version,
         )
         del vars(self)["_unread"]
         return vars(self)[name]
 
 
-_READ_LATE: Final = frozenset({"run_id", "stream_id", "sender", "accept_time", "key", "metadata", "direction"})
+_READ_LATE: Final = frozenset(
+    {"run_id", "stream_id", "sender", "accept_time", "key", "metadata", "direction", "schema_version"}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from midstream.cli.explain import Explanation, explain
 from midstream.cli.options import Options, common_options
 from midstream.cli.records import peek, tail
 from midstream.cli.runs import runs
+from midstream.cli.schema import schema
 from midstream.cli.send import send
 from midstream.cli.token import token
 from midstream.cli.worker import worker
@@ -41,6 +42,7 @@ def cli() -> None:
       midstream tail RUN
       midstream cancel RUN
       midstream token mint --send RUN/approval --subject user-17
+      midstream schema push MODULE
       midstream worker MODULE
 
     \b
@@ -59,7 +61,7 @@ def cli() -> None:
     """
 
 
-for _command in (runs, send, peek, tail, cancel, token, worker):
+for _command in (runs, send, peek, tail, cancel, token, schema, worker):
     cli.add_command(_command)
 
 

@@ -74,11 +74,26 @@ def explain(error: MidstreamError, options: Options) -> Explanation:
                 f"the data is {size} bytes long; the server takes {limit}.",
                 "Store it elsewhere and send where it is.",
             )
-        case "FIELD_INVALID" | "PAYLOAD_INVALID":
-            fields = "".join(f"\n  {field}: {problem}" for field, problem in error.fields.items())
-            return Explanation(error.reason, f"{error.message.rstrip('.')}.{fields}")
+        case "SCHEMA_INCOMPATIBLE":
+            return Explanation(
+                error.reason,
+                f"{error.message.rstrip('.')}.{_fields(error)}",
+                "Keep what is there and add to it, declare another stream, or register it nonetheless with --force.",
+            )
+        case "STREAM_UNDECLARED":
+            return Explanation(
+                error.reason,
+                f"{error.message.rstrip('.')}.",
+                "See which streams there are with: midstream schema list",
+            )
+        case _ if error.fields:
+            return Explanation(error.reason, f"{error.message.rstrip('.')}.{_fields(error)}")
         case _:
             return Explanation(error.reason, f"{error.message.rstrip('.')}.")
+
+
+def _fields(error: MidstreamError) -> str:
+    return "".join(f"\n  {field or 'the whole of it'}: {problem}" for field, problem in error.fields.items())
 
 
 def _perhaps_tls(error: MidstreamError) -> str:

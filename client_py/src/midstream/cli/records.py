@@ -28,7 +28,7 @@ def peek(options: Options, run_id: str, stream: str) -> None:
     """
 
     async def work(client: Client) -> None:
-        record = await client.peek(run_id, stream)
+        record = await client.peek(run_id, stream, readable=True)
         if options.as_json:
             if record is not None:
                 output.json_line(shapes.record(record))
@@ -104,10 +104,10 @@ async def _records(
     client: Client, run_id: str, stream: str | None, from_offset: int, follow: bool
 ) -> AsyncIterator[Record]:
     if follow:
-        async for record in client.tail(run_id, stream, after_offset=from_offset - 1):
+        async for record in client.tail(run_id, stream, after_offset=from_offset - 1, readable=True):
             yield record
         return
-    async for record in client.list_records(run_id, stream):
+    async for record in client.list_records(run_id, stream, readable=True):
         if record.offset >= from_offset:
             yield record
 

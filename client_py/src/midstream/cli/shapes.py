@@ -58,6 +58,7 @@ def record(record: Record) -> Json:
         "sender": asdict(record.sender),
         "idempotency_key": record.key,
         "metadata": dict(record.metadata),
+        "schema_version": record.schema_version,
     }
 
 
@@ -89,9 +90,9 @@ def receipt(receipt: Receipt, run_id: str, stream_id: str) -> Json:
 def value(value: object) -> Json:
     """A decoded payload with its encoding."""
     if isinstance(value, bytes):
-        return {"encoding": "raw", "value": _base64(value)}
+        return {"encoding": "raw", "value": base64_text(value)}
     if isinstance(value, TypedMessage):
-        return {"encoding": "proto", "type_name": value.type_name, "value": _base64(value.value)}
+        return {"encoding": "proto", "type_name": value.type_name, "value": base64_text(value.value)}
     return {"encoding": "json", "value": value}
 
 
@@ -114,5 +115,5 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def _base64(value: bytes) -> str:
+def base64_text(value: bytes) -> str:
     return base64.b64encode(value).decode("ascii")

@@ -83,6 +83,13 @@ class DurationType(click.ParamType):  # type: ignore[type-arg]  # generic from c
     help="A name that no other living worker has.  [default: a random one]",
 )
 @click.option(
+    "--push-schemas/--no-push-schemas",
+    default=False,
+    show_default=True,
+    envvar="MIDSTREAM_PUSH_SCHEMAS",
+    help="First register the types of the streams that the modules declare, for everybody who sends to them.",
+)
+@click.option(
     "--start-method",
     type=click.Choice(["auto", "fork", "spawn"]),
     default="auto",
@@ -101,6 +108,7 @@ def worker(
     drain_timeout_us: int,
     directory: str,
     worker_id: str,
+    push_schemas: bool,
     start_method: str,
 ) -> None:
     """Execute the runs of the tasks in MODULE, each in a process of its own, until stopped.
@@ -113,6 +121,7 @@ def worker(
       midstream worker agent
       midstream worker agent:research_agent billing.tasks
       midstream worker agent --idle-timeout 0s --credit 500
+      midstream worker agent --push-schemas
 
     \b
     Signals:
@@ -138,6 +147,7 @@ def worker(
         spares=spares,
         idle_timeout_us=idle_timeout_us,
         drain_timeout_us=drain_timeout_us,
+        push_schemas=push_schemas,
         start_method=method,
         log_format="console" if log_format == "console" else "json",
     )

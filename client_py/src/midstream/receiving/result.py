@@ -35,8 +35,8 @@ class Received(Generic[T]):
 class NotReceived:
     """No value.
 
-    `error` is a ReceiveTimeout, or a PayloadError for a record that does not fit the stream's type; that record is
-    consumed, and found in `record`.
+    `error` is a ReceiveTimeout, or a RecordInvalid for a record that does not fit the stream's type; that record is
+    consumed, and found in `record`: the next receive gets the one behind it.
     """
 
     error: ReceiveTimeout | MidstreamError

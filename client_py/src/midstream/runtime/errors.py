@@ -1,5 +1,7 @@
 """What a task can meet, and what the engine tells its host."""
 
+from midstream.errors import RecordInvalid
+
 
 class StepFailed(Exception):
     """A step raised, and no attempt is left. The same error where it happened and on every replay.
@@ -29,8 +31,23 @@ class UnjournaledAwait(RuntimeError):
         self.instead = instead
 
 
-class Diverged(Exception):
-    """This code does other things than the log says: the run cannot go on with it.
+class CannotGoOn(Exception):
+    """The run cannot go on with this code, and its log is as good as ever: other code can take it on."""
+
+
+class RecordUnreadable(CannotGoOn):
+    """The task ended with a RecordInvalid: what is stored does not fit what its code declares."""
+
+    def __init__(self, record: RecordInvalid) -> None:
+        super().__init__(
+            f"{record.message}.\n"
+            "Deploy code whose declaration fits the record, and the run goes on from there; such code may also catch "
+            "RecordInvalid where it receives, and go on with the next record. Or cancel the run and start it anew."
+        )
+
+
+class Diverged(CannotGoOn):
+    """This code does other things than the log says.
 
     `expected` is the log's side, `issued` the code's, `offset` the entry by which the difference shows.
     """

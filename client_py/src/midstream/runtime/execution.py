@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 import midstream.runtime.replaced  # noqa: F401 - asyncio's own would run in another order each time
 from midstream import ambient
+from midstream.errors import RecordInvalid
 from midstream.runtime.context import Context
+from midstream.runtime.errors import RecordUnreadable
 from midstream.runtime.failures import failure_of
 from midstream.runtime.loop import TurnLoop
 from midstream.runtime.operations import Operations
@@ -121,7 +123,7 @@ class Execution:
     # What the host does.
 
     def apply(self, entry: Entry) -> None:
-        """Takes one turn. Raises Diverged, after which the execution is of no more use.
+        """Takes one turn. Raises CannotGoOn, after which the execution is of no more use.
 
         Does nothing when the function has ended: a run ends at that offset, whatever comes behind it.
         """
@@ -323,7 +325,16 @@ class Execution:
         elif self._restart_requested is not None and _is_restart(error):
             self.restart = self._restart_requested
         else:
+            if (unreadable := _unreadable(error)) is not None:
+                raise RecordUnreadable(unreadable) from error
             self.outcome = Outcome(failure=failure_of(error))
+
+
+def _unreadable(error: BaseException) -> RecordInvalid | None:
+    """The record that ended the function, where that alone did."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error if isinstance(error, RecordInvalid) else None
 
 
 def _is_restart(error: BaseException) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from midstream.clock import Clock
 from midstream.runtime import entries
-from midstream.runtime.errors import Diverged
+from midstream.runtime.errors import CannotGoOn
 from midstream.runtime.execution import Execution
 from midstream.runtime.failures import failure_of
 from midstream.runtime.pending_step import PendingStep
@@ -100,7 +100,7 @@ class RunHost:
             elif kind == "drain":
                 self._idle_timeout_us = 0
                 self._settle()
-        except Diverged as error:
+        except CannotGoOn as error:
             self._end()
             self._out.block(failure_of(error))
         except Exception:

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from base64 import b64decode
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -143,7 +144,8 @@ class Nursery:
             case "exited":
                 self._gone(event["pid"], event["code"])
             case "ready":
-                ready = Ready(event["tasks"], tuple(event["threads"]), event["spawns"], event["pid"])
+                schemas = b64decode(event["schemas"])
+                ready = Ready(event["tasks"], tuple(event["threads"]), event["spawns"], event["pid"], schemas)
                 if self._ready.done():
                     self._on_new_tasks(ready.tasks)
                     self._fill()

@@ -8,6 +8,8 @@ from typing import TypeVar
 from midstream import ulid
 from midstream.connection import Connection
 from midstream.endpoint import Endpoint
+from midstream.schemas import Schemas
+from midstream.v1.schema_service_pb2 import RegisterSchemasRequest
 from midstream.v1.worker_service_pb2 import WorkResponse
 from midstream.worker import served_calls
 from midstream.worker.assigned_run import Executor
@@ -45,12 +47,24 @@ async def run_worker(endpoint: Endpoint, settings: WorkerSettings, report: Repor
         if not await _first(starting, stop_requested):
             starting.cancel()
             return
-        worker = _assemble(connection, nursery, await starting, settings, report)
+        ready = await starting
+        if settings.push_schemas:
+            pushing = asyncio.ensure_future(_push(connection, ready.schemas, report))
+            if not await _first(pushing, stop_requested):
+                pushing.cancel()
+                return
+        worker = _assemble(connection, nursery, ready, settings, report)
         await _serve(worker, settings, stop_requested)
     finally:
         await nursery.close()
         await connection.close()
         report.stopped()
+
+
+async def _push(connection: Connection, schemas: bytes, report: Report) -> None:
+    if schemas:
+        request = RegisterSchemasRequest.FromString(schemas)
+        report.schemas_pushed(await Schemas(connection).register_request(request))
 
 
 def _assemble(
@@ -104,4 +118,5 @@ def _template_settings(settings: WorkerSettings) -> TemplateSettings:
         idle_timeout_us=settings.idle_timeout_us,
         log_format=settings.log_format,
         start_method=settings.start_method,
+        push_schemas=settings.push_schemas,
     )

@@ -10,9 +10,13 @@ class TemplateFailed(Exception):
 
 @dataclass(frozen=True)
 class Ready:
-    """What a template has found. `threads` names those that keep it from forking."""
+    """What a template has found. `threads` names those that keep it from forking.
+
+    `schemas` is a serialised RegisterSchemasRequest for the streams that its modules declare, where that was asked for.
+    """
 
     tasks: Mapping[str, str]
     threads: tuple[str, ...]
     spawns: bool
     pid: int
+    schemas: bytes

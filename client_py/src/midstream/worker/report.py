@@ -2,12 +2,15 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from midstream import durations
 from midstream.worker.settings import LogFormat
+
+if TYPE_CHECKING:
+    from midstream.schemas import RegisteredSchema
 
 _WARNINGS: Final = frozenset({"run_died", "template_died", "disconnected", "run_blocked", "threads_in_module"})
 
@@ -29,6 +32,20 @@ class Report:
             tasks=dict(tasks),
             credit=credit,
         )
+
+    def schemas_pushed(self, registered: "Sequence[RegisteredSchema]") -> None:
+        for each in registered:
+            schema = each.schema
+            word = "registered" if each.created else "known"
+            warnings = "".join(f"; {warning}" for warning in each.warnings)
+            self._event(
+                "schema_registered",
+                f"Stream {schema.stream_id}: schema version {schema.version} {word}{warnings}",
+                stream_id=schema.stream_id,
+                version=schema.version,
+                created=each.created,
+                warnings=list(each.warnings),
+            )
 
     def threads_in_module(self, threads: tuple[str, ...], spawns: bool) -> None:
         then = (

@@ -36,6 +36,9 @@ class WorkerSettings:
     drain_timeout_us: int = DEFAULT_DRAIN_TIMEOUT_US
     """How long runs that cannot be suspended may go on once the worker was told to stop."""
 
+    push_schemas: bool = False
+    """Register what the modules declare before taking runs."""
+
     start_method: StartMethod = "auto"
     log_format: LogFormat = "console"
     environment: dict[str, str] = field(default_factory=dict)

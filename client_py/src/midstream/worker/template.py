@@ -18,10 +18,13 @@ import socket
 import subprocess
 import sys
 import threading
+from base64 import b64encode
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from midstream.input_stream import declared_streams
+from midstream.schema_request import has_schema, request_for
 from midstream.task import Task
 from midstream.worker import child, run_log, tasks, warm_up
 from midstream.worker.orphans import kill_group
@@ -160,6 +163,7 @@ def main() -> NoReturn:
     try:
         loaded = tasks.load(settings.modules)
         code_versions = {name: tasks.code_version(task) for name, task in loaded.items()}
+        schemas = declared_schemas() if settings.push_schemas else b""
     except tasks.TasksNotFound as error:
         control.sendall(json.dumps({"event": "failed", "error": str(error)}).encode() + b"\n")
         os._exit(1)
@@ -175,7 +179,14 @@ def main() -> NoReturn:
         asyncio.run(warm_up.many(_WARM_UPS))
         gc.collect()
         gc.freeze()
-    template.tell("ready", tasks=code_versions, threads=threads, spawns=template.spawns, pid=os.getpid())
+    template.tell(
+        "ready",
+        tasks=code_versions,
+        threads=threads,
+        spawns=template.spawns,
+        pid=os.getpid(),
+        schemas=b64encode(schemas).decode(),
+    )
     template.serve(orders)
 
 
@@ -185,6 +196,14 @@ def prepare_process(settings: TemplateSettings) -> None:
     for stream in (sys.stdout, sys.stderr):
         # A child is killed, not ended: what it printed must be out by then.
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+
+
+def declared_schemas() -> bytes:
+    """What the modules' streams say about their types, as a serialised RegisterSchemasRequest. Raises TasksNotFound."""
+    try:
+        return request_for(filter(has_schema, declared_streams())).SerializeToString()
+    except TypeError as error:
+        raise tasks.TasksNotFound(f"--push-schemas: {error}") from error
 
 
 def _threads() -> list[str]:

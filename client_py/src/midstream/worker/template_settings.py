@@ -16,6 +16,7 @@ class TemplateSettings:
     idle_timeout_us: int | None
     log_format: LogFormat
     start_method: StartMethod
+    push_schemas: bool
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
