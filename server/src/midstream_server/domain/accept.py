@@ -6,6 +6,7 @@ from typing import NamedTuple
 from midstream_server.domain import errors
 from midstream_server.domain.errors import Refused
 from midstream_server.domain.limits import Limits
+from midstream_server.domain.policy import UNDECLARED, Policy
 from midstream_server.domain.record import Draft
 
 
@@ -69,6 +70,7 @@ def accept(
     earlier: Mapping[str, Earlier],
     finished: Refused | None,
     limits: Limits,
+    policy: Policy = UNDECLARED,
     now_us: int,
     allowance: Allowance | None = None,
 ) -> Verdict:
@@ -80,7 +82,9 @@ def accept(
     at_us = max(now_us, head.at_us)
     _, _, seq, bytes_through, cursor, cursor_bytes = head
     offset = head.offset
-    last_seq = cursor + limits.max_unread_records
+    max_payload = _lower(policy.max_payload_bytes, limits.max_payload_bytes)
+    max_unread = _lower(policy.max_unread_records, limits.max_unread_records)
+    last_seq = cursor + max_unread
     last_bytes = cursor_bytes + limits.max_unread_bytes
     outcomes: list[Accepted | Refused] = []
     placed: list[Placed] = []
@@ -95,8 +99,10 @@ def accept(
             outcomes.append(allowance.used_up)
         elif flaw is not None:
             outcomes.append(flaw)
+        elif size > max_payload:
+            outcomes.append(errors.on_stream(errors.payload_too_large(size, max_payload), stream_id))
         elif seq >= last_seq:
-            outcomes.append(_full(stream_id, seq - cursor, limits.max_unread_records, "records"))
+            outcomes.append(_full(stream_id, seq - cursor, max_unread, "records"))
         elif bytes_through + size > last_bytes:
             outcomes.append(_full(stream_id, bytes_through - cursor_bytes + size, limits.max_unread_bytes, "bytes"))
         else:
@@ -109,6 +115,10 @@ def accept(
             if key is not None:
                 in_batch[key] = place
     return Verdict(outcomes, placed, at_us)
+
+
+def _lower(declared: int | None, allowed: int) -> int:
+    return allowed if declared is None else min(declared, allowed)
 
 
 def _as_earlier(placed: Placed, at_us: int) -> Earlier:

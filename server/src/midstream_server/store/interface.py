@@ -6,13 +6,14 @@ they were made. Reading calls see everything that was written before they were m
 Errors: `Refused`, with STORE_UNAVAILABLE when the store itself failed; then nothing of the call was acknowledged.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from midstream_server.domain.accept import Accepted
 from midstream_server.domain.access_token import Uses
 from midstream_server.domain.errors import Refused
+from midstream_server.domain.policy import UNDECLARED, Policy
 from midstream_server.domain.record import Direction, Draft, StoredRecord
 from midstream_server.domain.run import Kind, Run, State, TimerKind
 
@@ -43,6 +44,8 @@ class NewRun:
     """False: an attached run is found by its id alone, whatever its argument."""
     max_duration_us: int | None
     first_records: Sequence[tuple[str, Draft]] = ()
+    policies: Mapping[str, Policy] = field(default_factory=dict)
+    """Of the first records' streams, by id. One that is not in it is UNDECLARED."""
 
 
 class HandlerFailure(NamedTuple):
@@ -133,8 +136,9 @@ class Store(Protocol):
         *,
         now_us: int,
         uses: Uses | None = None,
+        policy: Policy = UNDECLARED,
     ) -> list[Accepted | Refused]:
-        """Stores records on one stream; one outcome each, in order.
+        """Stores records on one stream; one outcome each, in order. `policy` is what the stream promises.
 
         Those that are stored count as uses of the sender's access token, where it has a number of them.
 

@@ -9,6 +9,7 @@ from midstream_server.domain.access_token import Uses
 from midstream_server.domain.credential_errors import token_used_up
 from midstream_server.domain.errors import Refused
 from midstream_server.domain.limits import Limits
+from midstream_server.domain.policy import UNDECLARED, Policy
 from midstream_server.domain.record import Draft
 from midstream_server.domain.run import EntryKind, State, check_takes_records
 from midstream_server.store.interface import Change
@@ -36,6 +37,7 @@ class AppendCall:
     seats: Seats
     now_us: int
     uses: Uses | None = None
+    policy: Policy = UNDECLARED
 
 
 @dataclass(slots=True)
@@ -134,6 +136,7 @@ async def _append(tx: Transaction, calls: Sequence[AppendCall]) -> list[Outcomes
             earlier=stream.earlier,
             finished=finished,
             limits=call.limits,
+            policy=call.policy,
             now_us=call.now_us,
             allowance=allowance,
         )

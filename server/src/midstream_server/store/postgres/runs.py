@@ -8,6 +8,7 @@ from midstream_server.domain import errors, facts
 from midstream_server.domain.errors import Refused
 from midstream_server.domain.limits import Limits, Periods
 from midstream_server.domain.managed import Ending
+from midstream_server.domain.policy import UNDECLARED
 from midstream_server.domain.run import (
     EntryKind,
     Kind,
@@ -102,6 +103,7 @@ async def _append_first_records(tx: Transaction, new: NewRun, limits: Limits, se
             limits=limits,
             seats=seats,
             now_us=now_us,
+            policy=new.policies.get(stream_id, UNDECLARED),
         )
         try:
             (outcome,) = await append(tx, call)

@@ -8,6 +8,7 @@ from midstream_server.domain.accept import Accepted
 from midstream_server.domain.access_token import Uses
 from midstream_server.domain.errors import Refused
 from midstream_server.domain.limits import Limits, Periods
+from midstream_server.domain.policy import UNDECLARED, Policy
 from midstream_server.domain.record import Draft, StoredRecord
 from midstream_server.domain.run import Run, State, TimerKind
 from midstream_server.store.commit_report import CommitReport
@@ -109,6 +110,7 @@ class PostgresStore:
         *,
         now_us: int,
         uses: Uses | None = None,
+        policy: Policy = UNDECLARED,
     ) -> list[Accepted | Refused]:
         call = AppendCall(
             namespace=namespace,
@@ -119,6 +121,7 @@ class PostgresStore:
             seats=self._seats,
             now_us=now_us,
             uses=uses,
+            policy=policy,
         )
         outcomes: list[Accepted | Refused] = await self._group.append(call)
         return outcomes

@@ -9,6 +9,7 @@ from midstream_server.domain.access_token import Uses
 from midstream_server.domain.credential_errors import token_used_up
 from midstream_server.domain.errors import Refused
 from midstream_server.domain.limits import Limits
+from midstream_server.domain.policy import UNDECLARED, Policy
 from midstream_server.domain.record import Draft
 from midstream_server.domain.run import EntryKind, State, check_takes_records
 from midstream_server.store.interface import Change
@@ -31,6 +32,7 @@ def append(
     seats: Seats,
     now_us: int,
     uses: Uses | None = None,
+    policy: Policy = UNDECLARED,
 ) -> list[Accepted | Refused]:
     """Wakes the run, in the same transaction, where it is suspended and listens to the stream."""
     run = find_run(tx, namespace, run_id)
@@ -59,6 +61,7 @@ def append(
         earlier=earlier,
         finished=finished,
         limits=limits,
+        policy=policy,
         now_us=now_us,
         allowance=allowance,
     )

@@ -10,6 +10,7 @@ from midstream_server.domain import errors, facts
 from midstream_server.domain.errors import Refused
 from midstream_server.domain.limits import Limits, Periods
 from midstream_server.domain.managed import Ending
+from midstream_server.domain.policy import UNDECLARED
 from midstream_server.domain.run import (
     EntryKind,
     Kind,
@@ -101,7 +102,15 @@ def _append_first_records(tx: Transaction, new: NewRun, limits: Limits, seats: S
     for stream_id, draft in new.first_records:
         try:
             (outcome,) = append(
-                tx, new.namespace, new.run_id, stream_id, [draft], limits=limits, seats=seats, now_us=now_us
+                tx,
+                new.namespace,
+                new.run_id,
+                stream_id,
+                [draft],
+                limits=limits,
+                seats=seats,
+                now_us=now_us,
+                policy=new.policies.get(stream_id, UNDECLARED),
             )
         except Refused as refusal:
             raise FirstRecordRefused(refusal) from None

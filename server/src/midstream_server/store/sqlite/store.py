@@ -7,6 +7,7 @@ from midstream_server.domain.accept import Accepted
 from midstream_server.domain.access_token import Uses
 from midstream_server.domain.errors import Refused
 from midstream_server.domain.limits import Limits, Periods
+from midstream_server.domain.policy import UNDECLARED, Policy
 from midstream_server.domain.record import Draft, StoredRecord
 from midstream_server.domain.run import Run, State, TimerKind
 from midstream_server.store.commit_report import CommitReport
@@ -88,6 +89,7 @@ class SqliteStore:
         *,
         now_us: int,
         uses: Uses | None = None,
+        policy: Policy = UNDECLARED,
     ) -> list[Accepted | Refused]:
         return await self._group.submit(
             lambda tx: append(
@@ -100,6 +102,7 @@ class SqliteStore:
                 seats=self._seats,
                 now_us=now_us,
                 uses=uses,
+                policy=policy,
             ),
             weight=len(drafts),
         )
