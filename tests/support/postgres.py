@@ -22,6 +22,7 @@ import asyncpg
 
 from midstream_server.store.postgres.migrate import migrate
 from support.server_process import free_port
+from support.worker_process import children_of
 
 T = TypeVar("T")
 
@@ -112,6 +113,23 @@ class Postgres:
     def kill9(self) -> None:
         """As a crash would. Its children see that it is gone, and end."""
         self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Stops it and all its children where they are, with every lock they hold, until `resume`."""
+        self._signal_all(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal_all(signal.SIGCONT)
+
+    def backends(self) -> list[int]:
+        """The processes that serve connections, and those that help them."""
+        return [] if self._process is None else sorted(children_of(self._process.pid))
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        assert self._process is not None, "it does not run"
+        for pid in (self._process.pid, *self.backends()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def delete(self) -> None:
         if self._process is not None:

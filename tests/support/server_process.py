@@ -141,14 +141,18 @@ class ServerProcess:
         unusual = [event for event in self.log if event["level"] not in ("debug", "info")]
         return [event for event in unusual if event["event"] != "server_is_open"]
 
+    def end(self) -> None:
+        """Kills it, where it runs."""
+        if self._process is not None:
+            self.kill9()
+
     def __enter__(self) -> Self:
         return self if self._process is not None else self.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._process is not None:
-            self.kill9()
+        self.end()
 
     def _running(self) -> subprocess.Popen[str]:
         assert self._process is not None, "it does not run"

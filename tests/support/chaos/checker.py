@@ -5,7 +5,7 @@ Each rule reads the whole history (and the final read) and yields a sentence for
 
 from collections.abc import Callable, Iterator
 
-from support.chaos import cursor_rules, record_rules
+from support.chaos import cursor_rules, managed_rules, record_rules
 from support.chaos.history import FinalRead, History
 
 Rule = Callable[[History, FinalRead], Iterator[str]]
@@ -31,6 +31,11 @@ RULES: tuple[Rule, ...] = (
     cursor_rules.only_the_newest_holder_acknowledges,
     cursor_rules.delivered_or_unread,
     cursor_rules.a_living_process_handles_everything_once,
+    managed_rules.no_run_is_stuck,
+    managed_rules.managed_runs_end_well,
+    managed_rules.memory_is_the_fold_of_the_log,
+    managed_rules.logs_have_one_order,
+    managed_rules.one_epoch_at_a_time,
 )
 
 

@@ -207,7 +207,8 @@ def delivered_or_unread(history: History, final: FinalRead) -> Iterator[str]:
             case Handled():
                 handled.add((event.run_id, event.stream_id))
     for run_id, run in final.items():
-        for record in run.records:
+        # A managed run's were given to its worker: what that has made of them tells, see the rules of managed runs.
+        for record in run.records if run.work is None else ():
             status = run.streams.get(record.stream_id)
             consumed = status is not None and record.seq <= status.cursor and (run_id, record.stream_id) not in handled
             if consumed and record.seq not in delivered[run_id, record.stream_id]:

@@ -6,7 +6,8 @@ earlier was over before the later thing began.
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -48,7 +49,8 @@ class Accepted:
     key: str
     seq: int
     offset: int
-    accept_time_us: int
+    accept_time_us: int | None
+    """None where the client does not tell it to the microsecond."""
     deduplicated: bool
 
 
@@ -154,6 +156,22 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class Stuck:
+    """Nothing ailed any more, and for a long time nothing happened that had to happen. `waits_for` tells what."""
+
+    run_id: str
+    state: str
+    waits_for: str
+
+
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """A fault begins or ends, for the reader of the history: no rule asks for it."""
+
+    fault: str
+
+
+@dataclass(frozen=True, slots=True)
 class Surprise:
     """An answer that no promise allows; whoever got it has stopped."""
 
@@ -176,6 +194,8 @@ Event = (
     | Handled
     | RunSeen
     | Started
+    | Stuck
+    | Struck
     | Surprise
 )
 
@@ -188,6 +208,8 @@ class History:
 
     def __init__(self) -> None:
         self._events: list[Event] = []
+        self._began = time.monotonic()
+        self._seconds: list[float] = []
         self._answers = 0
         self._numbers = 0
         self._waiters: dict[asyncio.Future[None], Callable[[], bool]] = {}
@@ -201,6 +223,7 @@ class History:
     def add(self, event: Event) -> None:
         """Appends, and wakes whoever waits for what has become true."""
         self._events.append(event)
+        self._seconds.append(time.monotonic() - self._began)
         self._answers += isinstance(event, ANSWERS)
         for waiter, condition in self._waiters.items():
             if not waiter.done() and condition():
@@ -228,10 +251,26 @@ class History:
         await self.until(lambda: self._answers >= goal)
 
     def write(self, path: Path) -> None:
-        """Writes one JSON object a line, for a person who looks into a violation."""
+        """Writes one JSON object a line, for a person who looks into a violation. `at` is in seconds."""
         with path.open("w", encoding="utf-8") as file:
-            for event in self._events:
-                file.write(json.dumps({"event": type(event).__name__} | asdict(event)) + "\n")
+            for event, seconds in zip(self._events, self._seconds, strict=True):
+                file.write(json.dumps({"at": round(seconds, 3), "event": type(event).__name__} | asdict(event)) + "\n")
+
+    def told(self, concerns: Collection[str], *, last: int) -> list[str]:
+        """The last events of these runs, and all faults among them, as lines for a person."""
+        lines = [
+            f"{seconds:8.3f} s  {_as_text(event)}"
+            for event, seconds in zip(self._events, self._seconds, strict=True)
+            if isinstance(event, Struck) or getattr(event, "run_id", None) in concerns
+        ]
+        return lines[-last:]
+
+
+def _as_text(event: Event) -> str:
+    if isinstance(event, Struck):
+        return f"*** {event.fault}"
+    fields = [f"{name}={value}" for name, value in asdict(event).items() if name not in ("payload", "accept_time_us")]
+    return f"{type(event).__name__} {' '.join(fields)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,12 +283,47 @@ class FinalStream:
 
 
 @dataclass(frozen=True, slots=True)
+class FinalEntry:
+    """An entry of a managed run's log. `key` names the operation and attempt of what a worker asked for.
+
+    `epoch` is that of the worker, where the entry tells it; `time_us` microseconds since 1970.
+    """
+
+    offset: int
+    time_us: int
+    fact: str
+    key: str = ""
+    epoch: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FinalAssignment:
+    """The time in which one worker had the run. Microseconds since 1970; None: it still has it."""
+
+    epoch: int
+    worker: str
+    began_us: int
+    ended_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class FinalWork:
+    """What a managed run has come to: its log, its assignments, and what it returned or why it is blocked."""
+
+    entries: tuple[FinalEntry, ...]
+    assignments: tuple[FinalAssignment, ...]
+    result: object
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class FinalRun:
-    """A run at the end: GetRun's state and streams, and every page of ListRecords."""
+    """A run at the end: GetRun's state and streams, and every page of ListRecords. `work` is a managed run's."""
 
     state: str
     streams: dict[str, FinalStream]
     records: tuple[SeenRecord, ...]
+    work: FinalWork | None = None
 
 
 FinalRead = dict[str, FinalRun]

@@ -13,6 +13,7 @@ from typing import Any
 
 import apsw
 
+from midstream.clock import SystemClock
 from midstream_server.cli import main as serve
 from midstream_server.domain import holding, managed
 from midstream_server.store.sqlite import database, group_commit
@@ -44,7 +45,7 @@ def without_commit_before_receipt() -> None:
         time.sleep(SLOW_DISK_SECONDS)
         commit(self, group, results, *rest)
 
-    setattr(group_commit.GroupCommit, commit.__name__, answer_first)
+    _patch(group_commit.GroupCommit, answer_first, commit.__name__)
 
 
 def without_key_check() -> None:
@@ -92,6 +93,10 @@ WORKER_SAFEGUARDS: dict[str, Callable[[], None]] = {
 """Those of managed runs, which need workers to be missed."""
 
 
+def _patch(of: type, method: Callable[..., Any], name: str = "") -> None:
+    setattr(of, name or method.__name__, method)
+
+
 def _replace(function: Callable[..., Any], replacement: Callable[..., Any]) -> None:
     """Everywhere in the product where this function goes by its name."""
     modules = [module for name, module in sys.modules.items() if name.startswith("midstream_server.")]
@@ -100,12 +105,24 @@ def _replace(function: Callable[..., Any], replacement: Callable[..., Any]) -> N
             setattr(module, function.__name__, replacement)
 
 
+def skew_clock(seconds: float) -> None:
+    """The machine's clock is ahead, as the server sees it."""
+    true_us = SystemClock.now_us
+
+    def now_us(self: SystemClock) -> int:
+        return true_us(self) + round(seconds * 1_000_000)
+
+    _patch(SystemClock, now_us)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--power-cut", action="store_true", help="unsynced writes do not outlive the process")
     parser.add_argument("--torn", metavar="SEED", help="with --power-cut: some sectors of them do")
     parser.add_argument("--without", choices=[*SAFEGUARDS, *WORKER_SAFEGUARDS], help="take out one safeguard")
+    parser.add_argument("--clock-skew", type=float, default=0.0, metavar="SECONDS", help="its clock is ahead")
     options, server_arguments = parser.parse_known_args()
+    skew_clock(options.clock_skew)
     power_cut = None
     if options.power_cut:
         power_cut = PowerCut(torn=None if options.torn is None else random.Random(options.torn))

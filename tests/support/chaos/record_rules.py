@@ -66,7 +66,7 @@ def acknowledged_is_stored(history: History, final: FinalRead) -> Iterator[str]:
             yield f"{where} was acknowledged as seq {event.seq} and is lost"
         elif record.key != event.key:
             yield f"{where} was acknowledged as seq {event.seq}, where now stands key {record.key}"
-        elif (record.offset, record.accept_time_us) != (event.offset, event.accept_time_us):
+        elif (record.offset, record.accept_time_us) != (event.offset, event.accept_time_us or record.accept_time_us):
             yield (
                 f"{where} was acknowledged at offset {event.offset}, time {event.accept_time_us}, "
                 f"and now has offset {record.offset}, time {record.accept_time_us}"

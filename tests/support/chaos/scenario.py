@@ -79,8 +79,8 @@ async def chaos(
     if database is not None:
 
         async def crash(server: ServerProcess, history: History) -> None:
-            await _to_the_end(database.kill9)
-            await _to_the_end(database.start)
+            await to_the_end(database.kill9)
+            await to_the_end(database.start)
 
         order += [crash] * crashes
     randomness.shuffle(order)
@@ -110,19 +110,19 @@ async def chaos(
 
 async def _kill_and_restart(server: ServerProcess, history: History) -> None:
     try:
-        await _to_the_end(server.restart)
+        await to_the_end(server.restart)
     except StartFailed as error:
         raise surprised(history, "start", "server", error) from None
 
 
 async def _drain_and_restart(server: ServerProcess, history: History) -> None:
-    code = await _to_the_end(server.terminate)
+    code = await to_the_end(server.terminate)
     if code != 0 or server.events("drain_timed_out"):
         raise surprised(history, "SIGTERM", "server", f"exit code {code}, {server.events('drain_timed_out')}")
     await _kill_and_restart(server, history)
 
 
-async def _to_the_end(function: Callable[[], Result]) -> Result:
+async def to_the_end(function: Callable[[], Result]) -> Result:
     """Runs it in a thread; who is cancelled meanwhile waits for it, so that nobody finds a process half started."""
     running = asyncio.create_task(asyncio.to_thread(function))
     try:
