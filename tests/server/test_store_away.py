@@ -1,6 +1,7 @@
 """PostgreSQL goes away and comes back, or another takes over: the server stays, and decides nothing meanwhile."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
@@ -162,3 +163,14 @@ async def test_a_stream_of_sends_ends_and_is_sent_again(postgres: Postgres, serv
     assert reason_in(caught.value) == "STORE_UNAVAILABLE"
     postgres.start()
     assert await sent(server.stubs, run_id, "2") == 2
+
+
+async def test_a_host_that_does_not_even_refuse_keeps_nobody_from_the_others(postgres: Postgres) -> None:
+    """A machine that is gone answers nothing: it must not take the time in which another one would be found."""
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        hosts = f"127.0.0.1:{gone.getsockname()[1]},127.0.0.1:{postgres.port}"
+        url = f"postgresql://postgres@{hosts}/postgres"
+        async with replicas(url, 1, clock=SystemClock()) as (server,):
+            run_id = await attach(server.stubs)
+            assert await sent(server.stubs, run_id, "1") == 1
+            assert await listed(server.stubs, run_id)

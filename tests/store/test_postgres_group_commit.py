@@ -233,3 +233,24 @@ async def test_acknowledged_means_on_disk_whatever_the_default(engine: PostgresE
             assert await commit(store, shown) == "on"
     finally:
         asked(engine.url, lambda to: to.execute("ALTER ROLE postgres RESET synchronous_commit"))
+
+
+async def test_runs_that_others_change_meanwhile_are_all_there(engine: PostgresEngine) -> None:
+    """PostgreSQL looks again at rows that it has waited for, and must not lose some of them by that."""
+    runs = [f"run{number}" for number in range(4)]
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    async with opened(engine) as store:
+        for run_id in runs:
+            await create(store, run_id)
+        other = await asyncpg.connect(engine.url)
+        try:
+            await other.execute("BEGIN")
+            await other.execute("UPDATE runs SET queued_us = queued_us")
+            appending = asyncio.gather(*(append(store, draft(), run_id=run_id) for run_id in runs))
+            while asked(engine.url, lambda connection: connection.fetchval(waits)) == 0:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            await other.execute("COMMIT")
+            outcomes = await appending
+        finally:
+            await other.close()
+        assert [outcome.seq for (outcome,) in outcomes if isinstance(outcome, Accepted)] == [1] * len(runs)

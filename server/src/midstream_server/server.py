@@ -10,9 +10,10 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
 from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
 
-from midstream.clock import Clock, ManualClock, SystemClock
+from midstream.clock import Clock, ManualClock
 from midstream.v1 import run_service_pb2, stream_service_pb2, token_service_pb2, worker_service_pb2
 from midstream_server import listening
+from midstream_server.agreed_clock import AgreedClock
 from midstream_server.domain.errors import Refused
 from midstream_server.drain import Drain
 from midstream_server.listening import reachable
@@ -90,7 +91,7 @@ class Server:
 
     def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
         self.settings = settings
-        self.clock = SystemClock() if clock is None else clock
+        self.clock: Clock = AgreedClock() if clock is None else clock
         self.metrics = Metrics()
         self.drain = Drain()
         self._hub = Hub(self.clock)

@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Final
 
 from midstream.clock import Clock
+from midstream_server.agreed_clock import AgreedClock
 from midstream_server.operations.hub import Hub
 from midstream_server.operations.timekeeper import Timekeeper
 from midstream_server.operations.work.dispatcher import Dispatcher
@@ -46,7 +47,8 @@ class Replica:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        await self._store.listen(self._heard, self._resume)
+        clock = self._clock if isinstance(self._clock, AgreedClock) else None
+        await self._store.listen(self._heard, self._resume, clock=clock)
         if self._store.shared:
             self._tasks = [
                 asyncio.create_task(self._poll(), name="replica-poll"),

@@ -18,6 +18,7 @@ from midstream_server.domain.record import Direction, Draft, StoredRecord
 from midstream_server.domain.run import Kind, Run, State, TimerKind
 
 if TYPE_CHECKING:
+    from midstream_server.agreed_clock import AgreedClock
     from midstream_server.store.notice import Notice
 
 
@@ -109,8 +110,14 @@ class Store(Protocol):
     shared: bool
     """Whether other servers may be working on it too."""
 
-    async def listen(self, heard: Callable[["Notice"], None], resume: Callable[[bool], Awaitable[None]]) -> None:
-        """Begins to hear of what other servers commit.
+    async def listen(
+        self,
+        heard: Callable[["Notice"], None],
+        resume: Callable[[bool], Awaitable[None]],
+        *,
+        clock: "AgreedClock | None" = None,
+    ) -> None:
+        """Begins to hear of what other servers commit. A shared store tells `clock` its time, first before `resume`.
 
         `resume` is awaited before this returns, and again whenever the store has been away, so that what was missed is
         looked for. True: no other server was there in the meantime; none will hear True until it has returned.

@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
@@ -61,14 +62,52 @@ def unavailable(error: BaseException) -> Refused:
 
 async def connect(url: str) -> Connection:
     """A connection to the server that takes writes, of all that the URL names. Raises what `is_away` knows."""
+    connection = await _connect_to_primary(url, server_settings=_SETTINGS)
+    await _prepare(connection)
+    return connection
+
+
+async def _connect_to_primary(url: str, **options: Any) -> Connection:
+    """Asks all hosts at once: one whose machine is gone does not even refuse, and would keep us from the others."""
+    attempts = [asyncio.create_task(_connect_to(each, **options)) for each in each_host(url)]
+    pending = set(attempts)
+    chosen: asyncio.Task[Connection] | None = None
+    try:
+        while chosen is None and pending:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            chosen = next((attempt for attempt in done if attempt.exception() is None), None)
+        if chosen is not None:
+            return chosen.result()
+        failures = [failure for attempt in attempts if (failure := attempt.exception())]
+        # That it takes no writes, or wants a password, tells more than that somebody else is not there.
+        raise next((failure for failure in failures if not isinstance(failure, OSError)), failures[0])
+    finally:
+        for attempt in attempts:
+            if attempt is not chosen:
+                attempt.cancel()
+                attempt.add_done_callback(_abandon)
+
+
+def _abandon(attempt: "asyncio.Task[Connection]") -> None:
+    if not attempt.cancelled() and attempt.exception() is None:
+        attempt.result().terminate()
+
+
+def each_host(url: str) -> list[str]:
+    """The URL with one of its hosts at a time."""
+    parts = urlsplit(url)
+    user, at, hosts = parts.netloc.rpartition("@")
+    return [urlunsplit(parts._replace(netloc=f"{user}{at}{host}")) for host in hosts.split(",")]
+
+
+async def _connect_to(url: str, **options: Any) -> Connection:
     connection: Connection = await asyncpg.connect(
         url,
-        server_settings=_SETTINGS,
         timeout=CONNECT_SECONDS,
         # Whatever the URL says: nothing is ever decided on a standby's data.
         target_session_attrs=SessionAttribute.read_write,
+        **options,
     )
-    await _prepare(connection)
     return connection
 
 
@@ -90,15 +129,15 @@ async def check(url: str) -> Connection:
 
 def pool_of_readers(url: str) -> Pool:
     """Reads go to the primary too. Connections are opened as they are needed."""
+    connect_to_primary: Any = _connect_to_primary  # It says for itself what a pool would have it say.
     return asyncpg.create_pool(
         url,
         min_size=0,
         max_size=READERS,
+        connect=connect_to_primary,
         init=_prepare,
         reset=_as_it_is,
         server_settings=_SETTINGS,
-        timeout=CONNECT_SECONDS,
-        target_session_attrs=SessionAttribute.read_write,
     )
 
 

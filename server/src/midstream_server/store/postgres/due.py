@@ -35,8 +35,8 @@ async def fire_run_timers(
 ) -> list[Fired]:
     """Retention is not fired here: see `purge`."""
     locked = await tx.fetch(
-        f"SELECT {RUN_COLUMNS} FROM runs WHERE no IN "
-        "(SELECT run FROM timers WHERE due_us <= $1 AND timers.kind NOT IN (4, 7) ORDER BY due_us LIMIT $2) "
+        f"SELECT {RUN_COLUMNS} FROM runs WHERE no = ANY (ARRAY("
+        "SELECT run FROM timers WHERE due_us <= $1 AND timers.kind NOT IN (4, 7) ORDER BY due_us LIMIT $2)) "
         "ORDER BY no FOR UPDATE SKIP LOCKED",
         now_us,
         limit,

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
+from midstream_server.agreed_clock import AgreedClock
 from midstream_server.store.notice import Notice
 from midstream_server.store.postgres.connections import ANSWER_SECONDS, Connection, connect, discard
 from midstream_server.store.postgres.notice import CHANNEL, decode
@@ -12,6 +13,8 @@ from midstream_server.store.postgres.notice import CHANNEL, decode
 _PRESENT = 0x6D69_6473_7472_0002
 """Of PostgreSQL's advisory locks: every replica that hears shares it, and it goes with the connection."""
 _PING_SECONDS = 2.0
+_FIRST_LOOKS_AT_CLOCK = 3
+"""The quickest of the answers is the most exact."""
 _RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -25,11 +28,13 @@ class Listener:
         heard: Callable[[Notice], None],
         resume: Callable[[bool], Awaitable[None]],
         is_own: Callable[[int], bool],
+        clock: AgreedClock | None = None,
     ) -> None:
         self._url = url
         self._heard = heard
         self._resume = resume
         self._is_own = is_own
+        self._clock = clock
         self._connection: Connection | None = None
         self._closed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -67,6 +72,8 @@ class Listener:
         connection.add_termination_listener(lambda _: self._closed.set())
         async with asyncio.timeout(ANSWER_SECONDS):
             await connection.add_listener(CHANNEL, self._on_notify)
+            for _ in range(_FIRST_LOOKS_AT_CLOCK):
+                await self._look(connection)
             # Who comes first is alone until it has resumed; the others wait for it before they look at leases.
             alone: bool = await connection.fetchval("SELECT pg_try_advisory_lock($1)", _PRESENT)
             if alone:
@@ -93,8 +100,20 @@ class Listener:
                     await self._closed.wait()
                     return
             async with asyncio.timeout(ANSWER_SECONDS):
-                if await self._connection.fetchval("SELECT pg_is_in_recovery()"):
+                if await self._look(self._connection):
                     return
+
+    async def _look(self, connection: Connection) -> bool:
+        """Learns the database's time, and whether it is a standby now."""
+        asked_us = 0 if self._clock is None else self._clock.steady_us()
+        row = await connection.fetchrow(
+            "SELECT pg_is_in_recovery(), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+        )
+        assert row is not None
+        is_standby, told_us = row
+        if self._clock is not None:
+            self._clock.agree(told_us, asked_us=asked_us, answered_us=self._clock.steady_us())
+        return bool(is_standby)
 
     def _on_notify(self, connection: Any, process_id: int, channel: str, payload: object) -> None:
         if not self._is_own(process_id):

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Self, TypeVar
 
+from midstream_server.agreed_clock import AgreedClock
 from midstream_server.domain import errors
 from midstream_server.domain.accept import Accepted
 from midstream_server.domain.access_token import Uses
@@ -73,9 +74,19 @@ class PostgresStore:
         group = GroupCommit(connection, lambda: connect(url), on_commit)
         return cls(url, group, reader, limits=limits, periods=periods, seats=seats)
 
-    async def listen(self, heard: Callable[[Notice], None], resume: Callable[[bool], Awaitable[None]]) -> None:
+    async def listen(
+        self,
+        heard: Callable[[Notice], None],
+        resume: Callable[[bool], Awaitable[None]],
+        *,
+        clock: AgreedClock | None = None,
+    ) -> None:
         self._listener = Listener(
-            self._url, heard=heard, resume=resume, is_own=lambda process_id: process_id == self._group.process_id
+            self._url,
+            heard=heard,
+            resume=resume,
+            is_own=lambda process_id: process_id == self._group.process_id,
+            clock=clock,
         )
         try:
             await self._listener.start()

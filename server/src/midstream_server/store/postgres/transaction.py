@@ -70,11 +70,13 @@ class Transaction:
         """
         if not names and not numbers:
             return
+        # An array, not `IN (SELECT ...)`: PostgreSQL looks again at rows that were changed while it waited for them. Of
+        # several that come from a join it then finds the last one only.
         rows = await self.fetch(
-            f"SELECT {RUN_COLUMNS} FROM runs WHERE no IN ("
+            f"SELECT {RUN_COLUMNS} FROM runs WHERE no = ANY (ARRAY("
             "SELECT named.no FROM unnest($1::text[], $2::text[]) AS asked (namespace, id) "
             "JOIN runs AS named ON named.namespace = asked.namespace AND named.id = asked.id "
-            "UNION ALL SELECT unnest($3::bigint[])) ORDER BY no FOR UPDATE",
+            "UNION ALL SELECT unnest($3::bigint[]))) ORDER BY no FOR UPDATE",
             [namespace for namespace, _ in names],
             [storable(run_id) for _, run_id in names],
             list(numbers),

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 
+from midstream_server.agreed_clock import AgreedClock
 from midstream_server.domain.accept import Accepted
 from midstream_server.domain.access_token import Uses
 from midstream_server.domain.errors import Refused
@@ -58,9 +59,15 @@ class SqliteStore:
         self.managed = SqliteManagedStore(self._group, self._read, limits=limits, periods=periods, seats=seats)
         self.credentials = SqliteCredentialStore(self._group, self._read)
 
-    async def listen(self, heard: Callable[[Notice], None], resume: Callable[[bool], Awaitable[None]]) -> None:
+    async def listen(
+        self,
+        heard: Callable[[Notice], None],
+        resume: Callable[[bool], Awaitable[None]],
+        *,
+        clock: AgreedClock | None = None,
+    ) -> None:
         """No other server can be there, and the store is never away."""
-        del heard
+        del heard, clock
         await resume(True)
 
     async def close(self) -> None:

@@ -96,7 +96,8 @@ async def _claim(tx: Transaction, seats: Seats, seat: Seat, run: RunRow, *, now_
         "claimed AS (UPDATE runs SET state = $2, queued_us = NULL, started_us = $3, worker = $4, "
         "epoch = epoch + 1 WHERE no = $1 RETURNING *), "
         "assigned AS (INSERT INTO assignments (run, epoch, worker_id, code_version, assigned_us) "
-        "SELECT claimed.no, claimed.epoch, workers.id, $5, $6 FROM claimed, workers WHERE workers.no = $4) "
+        "SELECT claimed.no, claimed.epoch, workers.id, $5, greatest($6, (SELECT ended_us FROM assignments AS former "
+        "WHERE former.run = $1 ORDER BY former.epoch DESC LIMIT 1)) FROM claimed, workers WHERE workers.no = $4) "
         f"SELECT {RUN_COLUMNS}, checkpoint FROM claimed AS runs",
         run.no,
         int(State.RUNNING),

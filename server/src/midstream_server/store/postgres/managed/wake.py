@@ -29,8 +29,8 @@ async def fire_operation_timers(tx: Transaction, run_no: int, *, now_us: int) ->
 async def fire_due_operations(tx: Transaction, seats: Seats, *, now_us: int, limit: int) -> list[tuple[int, str]]:
     """Wakes suspended runs whose timers are due, at most `limit`; returns their numbers and ids."""
     rows = await tx.fetch(
-        f"SELECT {RUN_COLUMNS} FROM runs WHERE no IN "
-        "(SELECT run FROM operation_timers WHERE due_us <= $1 ORDER BY due_us LIMIT $2) "
+        f"SELECT {RUN_COLUMNS} FROM runs WHERE no = ANY (ARRAY("
+        "SELECT run FROM operation_timers WHERE due_us <= $1 ORDER BY due_us LIMIT $2)) "
         "ORDER BY no FOR UPDATE SKIP LOCKED",
         now_us,
         limit,
