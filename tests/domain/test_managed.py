@@ -39,7 +39,7 @@ def test_an_earlier_generation_is_not_heard(applied: int, begun: int, expected: 
     assert superseded(applied_offset=applied, generation_offset=begun) == expected
 
 
-RECORD = EntryKind.RECORD
+RECORD, DROPPED = EntryKind.RECORD, EntryKind.RECORDS_DROPPED
 LISTENED, OTHER = Unapplied(RECORD, "listened"), Unapplied(RECORD, "other")
 
 
@@ -50,7 +50,9 @@ LISTENED, OTHER = Unapplied(RECORD, "listened"), Unapplied(RECORD, "other")
         ([OTHER], {}, True),
         ([LISTENED], {}, False),
         ([OTHER, LISTENED], {}, False),
-        *([[Unapplied(kind, None)], {}, False] for kind in EntryKind if kind is not RECORD),
+        *([[Unapplied(kind, None)], {}, False] for kind in EntryKind if kind not in (RECORD, DROPPED)),
+        ([Unapplied(DROPPED, None), OTHER], {}, True),
+        ([Unapplied(DROPPED, None), LISTENED], {}, False),
         ([], {1: NOW_US + 1}, True),
         ([], {1: NOW_US}, False),
         ([], {1: NOW_US - 1}, False),

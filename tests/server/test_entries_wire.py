@@ -35,6 +35,10 @@ CASES: dict[EntryKind, tuple[bytes, Entry]] = {
     ),
     EntryKind.ENDED: (facts.ended(State.COMPLETED), Entry(ended=Entry.Ended(state=Run.STATE_COMPLETED))),
     EntryKind.STEP_ENDED: (STEP.SerializeToString(), STEP),
+    EntryKind.RECORDS_DROPPED: (
+        facts.records_dropped("s", 3, 300),
+        Entry(records_dropped=Entry.RecordsDropped(stream_id="s", first_seq=3, last_seq=300)),
+    ),
     EntryKind.RESTARTED: (
         Entry(restarted=Entry.Restarted(generation=1)).SerializeToString(),
         Entry(restarted=Entry.Restarted(generation=1)),

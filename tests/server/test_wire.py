@@ -164,11 +164,12 @@ def test_tail_response(batch: list[tuple[Record, StoredRecord]], as_of_offset: i
     offset=POSITION,
     at_us=TIME_US,
     deduplicated=st.booleans(),
+    dropped=st.integers(0, 2**31 - 1),
 )
-def test_accepted_receipt(refs: list[int], seq: int, offset: int, at_us: int, deduplicated: bool) -> None:
-    message = AcceptedMessage(seq=seq, offset=offset, deduplicated=deduplicated)
+def test_accepted_receipt(refs: list[int], seq: int, offset: int, at_us: int, deduplicated: bool, dropped: int) -> None:
+    message = AcceptedMessage(seq=seq, offset=offset, deduplicated=deduplicated, dropped_count=dropped)
     set_time(message, at_us)
     receipts = [Receipt(client_ref=ref, accepted=message) for ref in refs]
-    encoded = b"".join(wire.accepted_receipt(ref, Accepted(seq, offset, at_us, deduplicated)) for ref in refs)
+    encoded = b"".join(wire.accepted_receipt(ref, Accepted(seq, offset, at_us, deduplicated, dropped)) for ref in refs)
     assert SendResponse.FromString(encoded) == SendResponse(receipts=receipts)
     assert SendOneResponse.FromString(encoded) == SendOneResponse(receipts=receipts)

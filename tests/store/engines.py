@@ -1,8 +1,9 @@
 """The engines that the contract suite runs against, and short names for what its tests do all the time."""
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import apsw
@@ -10,6 +11,7 @@ import apsw
 from midstream_server.domain.accept import Accepted
 from midstream_server.domain.errors import Reason, Refused
 from midstream_server.domain.limits import Limits, Periods
+from midstream_server.domain.policy import UNDECLARED, Policy
 from midstream_server.domain.record import Draft, StoredRecord
 from midstream_server.domain.run import Kind, Run, State
 from midstream_server.store import CommitReport, HandlerFailure, NewRun, Page, Store
@@ -149,6 +151,7 @@ def new_run(
     compare_content: bool = True,
     max_duration_us: int | None = None,
     first_records: Sequence[tuple[str, Draft]] = (),
+    policies: Mapping[str, Policy] = MappingProxyType({}),
 ) -> NewRun:
     return NewRun(
         namespace=namespace,
@@ -160,6 +163,7 @@ def new_run(
         compare_content=compare_content,
         max_duration_us=max_duration_us,
         first_records=first_records,
+        policies=policies,
     )
 
 
@@ -180,9 +184,14 @@ async def create(
 
 
 async def append(
-    store: Store, *batch: Draft, run_id: str = "run", stream_id: str = "s", now_us: int = NOW_US
+    store: Store,
+    *batch: Draft,
+    run_id: str = "run",
+    stream_id: str = "s",
+    policy: Policy = UNDECLARED,
+    now_us: int = NOW_US,
 ) -> list[Accepted | Refused]:
-    return await store.append(NAMESPACE, run_id, stream_id, batch, now_us=now_us)
+    return await store.append(NAMESPACE, run_id, stream_id, batch, now_us=now_us, policy=policy)
 
 
 async def fill(store: Store, count: int, *, run_id: str = "run", stream_id: str = "s") -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from midstream_server.domain.policy import Policy
 from midstream_server.domain.run import Kind, State
 from midstream_server.store import HandlerFailure, Store
 from store.engines import NAMESPACE, NOW_US, ack, append, create, draft, fill, hold, new_run, page, purge_all
@@ -16,6 +17,7 @@ async def every_call(store: Store) -> None:
     await store.create_run(new_run(), now_us=NOW_US)
     await append(store, draft(key="k"), draft(key="k2"), draft())
     await fill(store, 5, stream_id="t")
+    await append(store, draft(), stream_id="t", policy=Policy(None, 3, True, False))
     epoch = await hold(store)
     await ack(store, 2, epoch=epoch, failures=[HandlerFailure(1, "h", b"")])
     await store.look(run.no, "s", after_seq=1, max_records=9, max_bytes=99)

@@ -33,7 +33,7 @@ async def test_a_look_tells_where_the_stream_stands(store: Store) -> None:
         State.RUNNING,
         4,
     )
-    assert found.records[0] == StoredRecord("s", 1, 2, NOW_US, b"0+envelope")
+    assert found.records[0] == StoredRecord("s", 2, 3, NOW_US, b"1+envelope"), "the first one is consumed"
     await store.finish(NAMESPACE, "run", State.COMPLETED, b"", now_us=NOW_US)
     assert (await look(store, run)).run_state is State.COMPLETED
 

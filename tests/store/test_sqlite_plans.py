@@ -100,8 +100,12 @@ HOT: dict[str, tuple[tuple[str, ...], str]] = {
         "entries USING INDEX entries_key (run=? AND stream=? AND key=?)",
     ),
     "append finds the last record": (
-        ("SELECT seq, bytes_through",),
+        ("SELECT seq, bytes_through", "DESC"),
         "entries USING INDEX entries_seq (run=? AND stream=?)",
+    ),
+    "a drop finds the last record that goes": (
+        ("SELECT seq, bytes_through", "bytes_through >= ?"),
+        "entries USING INDEX entries_seq (run=? AND stream=? AND seq>?)",
     ),
     "append finds the last entry": (("SELECT offset, at_us FROM",), "entries USING PRIMARY KEY (run=?)"),
     "a run is found": (("SELECT no, kind, state, epoch FROM runs",), "runs USING INDEX runs_id (namespace=? AND id=?)"),

@@ -6,17 +6,19 @@ from typing import NamedTuple
 from midstream_server.domain import errors
 from midstream_server.domain.errors import Refused
 from midstream_server.domain.limits import Limits
+from midstream_server.domain.overflow import Overflow, overflow_of
 from midstream_server.domain.policy import UNDECLARED, Policy
 from midstream_server.domain.record import Draft
 
 
 class Accepted(NamedTuple):
-    """Where a record stands."""
+    """Where a record stands. `dropped`: how many unread ones its batch has pushed out; on the batch's last record."""
 
     seq: int
     offset: int
     at_us: int
     deduplicated: bool = False
+    dropped: int = 0
 
 
 class Earlier(NamedTuple):
@@ -55,11 +57,21 @@ Placed = tuple[Draft, int, int, int]
 
 
 class Verdict(NamedTuple):
-    """What becomes of a batch: one outcome for each draft, in order, and the rows to write."""
+    """What becomes of a batch: one outcome for each draft, in order, the rows to write, and what these push out."""
 
     outcomes: list[Accepted | Refused]
     placed: list[Placed]
     at_us: int
+    overflow: Overflow | None = None
+
+    def tell_dropped(self, last_seq: int) -> None:
+        """The receipt of the last record says how many were dropped, through `last_seq`."""
+        if self.overflow is None:
+            return
+        _, newest_seq, _, _ = self.placed[-1]
+        for index, outcome in enumerate(self.outcomes):
+            if isinstance(outcome, Accepted) and outcome.seq == newest_seq and not outcome.deduplicated:
+                self.outcomes[index] = outcome._replace(dropped=last_seq - self.overflow.first_seq + 1)
 
 
 def accept(
@@ -76,13 +88,13 @@ def accept(
 ) -> Verdict:
     """Decides a batch for one stream, each draft in turn: idempotency key, end of the run, allowance, flaw, bounds.
 
-    `earlier` holds the stored records with the drafts' keys; `finished` is the refusal if the run has ended. Time never
-    goes backwards along a log, whatever the clock does.
+    A stream that drops its oldest is never full; what has to go for the whole batch is decided once. `earlier` holds
+    the stored records with the drafts' keys; `finished` is the refusal if the run has ended. Time never goes backwards
+    along a log, whatever the clock does.
     """
     at_us = max(now_us, head.at_us)
     _, _, seq, bytes_through, cursor, cursor_bytes = head
     offset = head.offset
-    max_payload = _lower(policy.max_payload_bytes, limits.max_payload_bytes)
     max_unread = _lower(policy.max_unread_records, limits.max_unread_records)
     last_seq = cursor + max_unread
     last_bytes = cursor_bytes + limits.max_unread_bytes
@@ -90,7 +102,8 @@ def accept(
     placed: list[Placed] = []
     in_batch: dict[str, Placed] = {}
     for draft in drafts:
-        key, _, _, size, flaw = draft
+        key, _, _, size, _ = draft
+        flaw = flaw_of(draft, stream_id, policy)
         if key is not None and (key in earlier or key in in_batch):
             outcomes.append(_again(draft, earlier.get(key) or _as_earlier(in_batch[key], at_us)))
         elif finished is not None:
@@ -99,11 +112,9 @@ def accept(
             outcomes.append(allowance.used_up)
         elif flaw is not None:
             outcomes.append(flaw)
-        elif size > max_payload:
-            outcomes.append(errors.on_stream(errors.payload_too_large(size, max_payload), stream_id))
-        elif seq >= last_seq:
+        elif seq >= last_seq and not policy.drop_oldest:
             outcomes.append(_full(stream_id, seq - cursor, max_unread, "records"))
-        elif bytes_through + size > last_bytes:
+        elif size > limits.max_unread_bytes or (bytes_through + size > last_bytes and not policy.drop_oldest):
             outcomes.append(_full(stream_id, bytes_through - cursor_bytes + size, limits.max_unread_bytes, "bytes"))
         else:
             seq += 1
@@ -114,7 +125,36 @@ def accept(
             outcomes.append(Accepted(seq, offset, at_us))
             if key is not None:
                 in_batch[key] = place
-    return Verdict(outcomes, placed, at_us)
+    if not (policy.drop_oldest and placed):
+        return Verdict(outcomes, placed, at_us)
+    overflow = overflow_of(
+        newest_seq=seq,
+        newest_bytes=bytes_through,
+        cursor=cursor,
+        cursor_bytes=cursor_bytes,
+        max_records=max_unread,
+        max_bytes=limits.max_unread_bytes,
+        offset=offset,
+    )
+    verdict = Verdict(outcomes, placed, at_us, overflow)
+    return verdict if overflow is None else _behind_the_drop(verdict)
+
+
+def flaw_of(draft: Draft, stream_id: str, policy: Policy) -> Refused | None:
+    """Why a record can never be stored on this stream."""
+    if draft.flaw is None and policy.max_payload_bytes is not None and draft.size > policy.max_payload_bytes:
+        return errors.on_stream(errors.payload_too_large(draft.size, policy.max_payload_bytes), stream_id)
+    return draft.flaw
+
+
+def _behind_the_drop(verdict: Verdict) -> Verdict:
+    """The entry that tells of the drop takes the place of the batch's last record, which moves on by one."""
+    draft, seq, offset, bytes_through = verdict.placed[-1]
+    outcomes = [
+        each._replace(offset=offset + 1) if isinstance(each, Accepted) and each.seq == seq else each
+        for each in verdict.outcomes
+    ]
+    return verdict._replace(outcomes=outcomes, placed=[*verdict.placed[:-1], (draft, seq, offset + 1, bytes_through)])
 
 
 def _lower(declared: int | None, allowed: int) -> int:

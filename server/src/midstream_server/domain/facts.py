@@ -28,6 +28,11 @@ def timer_fired(operation: int, due_us: int) -> bytes:
     return Entry(timer_fired=Entry.TimerFired(operation=operation, due_time=due)).SerializeToString()
 
 
+def records_dropped(stream_id: str, first_seq: int, last_seq: int) -> bytes:
+    fact = Entry.RecordsDropped(stream_id=stream_id, first_seq=first_seq, last_seq=last_seq)
+    return Entry(records_dropped=fact).SerializeToString()
+
+
 def rewound(run_id: str, ranges: Iterable[Range]) -> bytes:
     """A Record."""
     record = Record(rewound=Rewound(), sender=Sender(kind=Sender.KIND_RUN, subject=run_id))

@@ -42,6 +42,8 @@ def may_suspend(
     Records on streams that it does not listen to are no reason: a warm run would not look at them either.
     """
     for kind, stream_id in unapplied:
+        if kind is EntryKind.RECORDS_DROPPED:
+            continue  # The new record behind it may wake the run.
         if kind is not EntryKind.RECORD or stream_id in listening:
             return False
     return all(due_us > now_us for due_us in timers.values())

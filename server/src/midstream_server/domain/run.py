@@ -44,6 +44,7 @@ class EntryKind(IntEnum):
     STEP_ENDED = 7
     TIMER_FIRED = 8
     RESTARTED = 9
+    RECORDS_DROPPED = 10
 
 
 class TimerKind(IntEnum):

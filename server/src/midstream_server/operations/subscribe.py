@@ -96,6 +96,8 @@ class Subscription:
                 return
             if self._core.drain.is_set:
                 raise errors.server_draining()
+            # What was dropped, or acknowledged by another call, is not delivered any more.
+            self._delivered_seq = max(self._delivered_seq, look.cursor)
             if look.records:
                 self._credit -= len(look.records)
                 self._delivered_seq = look.records[-1].seq

@@ -213,7 +213,10 @@ class Store(Protocol):
     async def look(
         self, run_no: int, stream_id: str, *, after_seq: int, max_records: int, max_bytes: int
     ) -> Look | None:
-        """Reads a stream behind `after_seq`; None once the run is deleted. A larger single record comes alone."""
+        """Reads what is unread of a stream, behind `after_seq`; None once the run is deleted.
+
+        A larger single record comes alone.
+        """
         ...
 
     async def newest(self, namespace: str, run_id: str, stream_id: str) -> tuple[StoredRecord | None, int, int]:

@@ -120,11 +120,13 @@ def tail_response(
 
 def accepted_receipt(client_ref: int, accepted: Accepted) -> bytes:
     """`repeated Receipt receipts = 1` for one accepted record."""
-    seq, offset, at_us, deduplicated = accepted
+    seq, offset, at_us, deduplicated, dropped = accepted
     fields = b"\x08" + varint(seq) + b"\x10" + varint(offset) + _accepted_time_field(at_us)
     if deduplicated:
         fields += b"\x20\x01"
+    if dropped:
+        fields += b"\x28" + varint(dropped)
     # A negative int64 is encoded as its two's complement of 64 bits.
     ref = b"\x08" + varint(client_ref & 0xFFFF_FFFF_FFFF_FFFF) if client_ref else b""
-    # Five numbers: both lengths always fit into a byte.
+    # Six numbers: both lengths always fit into a byte.
     return b"\x0a%c%b\x12%c%b" % (len(ref) + 2 + len(fields), ref, len(fields), fields)

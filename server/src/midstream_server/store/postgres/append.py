@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from midstream_server.domain import errors
-from midstream_server.domain.accept import Accepted, Allowance, Earlier, Head, Placed, accept
+from midstream_server.domain.accept import Accepted, Allowance, Earlier, Head, Placed, accept, flaw_of
 from midstream_server.domain.access_token import Uses
 from midstream_server.domain.credential_errors import token_used_up
 from midstream_server.domain.errors import Refused
@@ -15,6 +15,7 @@ from midstream_server.domain.run import EntryKind, State, check_takes_records
 from midstream_server.store.interface import Change
 from midstream_server.store.managed import Seats
 from midstream_server.store.postgres.credentials import tokens
+from midstream_server.store.postgres.drop import Drop, End, last_dropped, store_drops
 from midstream_server.store.postgres.find import make_stream
 from midstream_server.store.postgres.managed.claim import make_runnable
 from midstream_server.store.postgres.managed.wake import fire_operation_timers
@@ -42,7 +43,10 @@ class AppendCall:
 
 @dataclass(slots=True)
 class _Stream:
-    """How far a stream has come. `earlier` holds the records that have a key of some draft."""
+    """How far a stream has come. `earlier` holds the records that have a key of some draft.
+
+    `ends` has the last stored record, and those that this transaction is going to store.
+    """
 
     no: int
     cursor: int = 0
@@ -51,6 +55,10 @@ class _Stream:
     bytes_through: int = 0
     newest_key: str = ""
     earlier: dict[str, Earlier] = field(default_factory=dict)
+    ends: list[End] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.ends.append((self.seq, self.bytes_through))
 
 
 async def append_all(tx: Transaction, calls: Sequence[AppendCall]) -> list[Outcomes | Refused]:
@@ -107,6 +115,7 @@ async def _append(tx: Transaction, calls: Sequence[AppendCall]) -> list[Outcomes
     used = await tokens.lock_uses(tx, counted, now_us=calls[0].now_us) if counted else {}
     results: list[Outcomes | Refused] = []
     rows: list[tuple[RunRow, _Stream, int, Placed]] = []
+    drops: list[Drop] = []
     for call in calls:
         run = _run_of(tx, call)
         finished = check_takes_records(call.run_id, run.state)
@@ -119,8 +128,9 @@ async def _append(tx: Transaction, calls: Sequence[AppendCall]) -> list[Outcomes
             if allowance is not None and allowance.records <= 0:
                 results.append([allowance.used_up] * len(call.drafts))
                 continue
-            if all(draft.flaw is not None for draft in call.drafts):
-                results.append([draft.flaw for draft in call.drafts if draft.flaw is not None])
+            flaws = [flaw for each in call.drafts if (flaw := flaw_of(each, call.stream_id, call.policy)) is not None]
+            if len(flaws) == len(call.drafts):
+                results.append(list(flaws))
                 continue
             try:
                 made = await make_stream(tx, run.no, call.stream_id, max_streams=call.limits.max_streams_per_run)
@@ -147,12 +157,21 @@ async def _append(tx: Transaction, calls: Sequence[AppendCall]) -> list[Outcomes
             draft, seq, offset, bytes_through = placed
             rows.append((run, stream, verdict.at_us, placed))
             stream.seq, stream.bytes_through = seq, bytes_through
+            stream.ends.append((seq, bytes_through))
             if draft.key is not None:
                 stream.earlier[draft.key] = Earlier(seq, offset, verdict.at_us, draft.payload)
+        if verdict.overflow is not None:
+            last = await last_dropped(tx, run.no, stream.no, verdict.overflow, stream.ends)
+            stream.cursor, stream.cursor_bytes = last
+            verdict.tell_dropped(last[0])
+            first_seq, _, _, offset = verdict.overflow
+            drops.append(Drop(run.no, stream.no, call.stream_id, first_seq, last, offset, verdict.at_us))
         if verdict.placed:
+            _, _, offset, _ = verdict.placed[-1]
             tx.appended(run.no, offset, verdict.at_us)
             tx.changes.add(Change(run.no, call.stream_id))
     await _insert(tx, rows)
+    await store_drops(tx, drops)
     if used:
         await tokens.store_uses(tx, used)
     return results

@@ -75,6 +75,12 @@ async def ack(
     return cursor
 
 
+async def pruned_failures(tx: Transaction, run_no: int) -> bool:
+    """Whether there were more than are kept."""
+    count: int = await tx.fetchval("SELECT handler_failure_count FROM runs WHERE no = $1", run_no)
+    return count > _KEPT_FAILURES
+
+
 async def record_failures(
     tx: Transaction, run_no: int, stream_no: int, failures: Sequence[HandlerFailure], now_us: int
 ) -> None:

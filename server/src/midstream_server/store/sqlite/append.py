@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import apsw
 
-from midstream_server.domain.accept import Accepted, Allowance, Earlier, Placed, accept
+from midstream_server.domain.accept import Accepted, Allowance, Earlier, Placed, accept, flaw_of
 from midstream_server.domain.access_token import Uses
 from midstream_server.domain.credential_errors import token_used_up
 from midstream_server.domain.errors import Refused
@@ -15,6 +15,7 @@ from midstream_server.domain.run import EntryKind, State, check_takes_records
 from midstream_server.store.interface import Change
 from midstream_server.store.managed import Seats
 from midstream_server.store.sqlite.credentials import tokens
+from midstream_server.store.sqlite.drop import drop_oldest
 from midstream_server.store.sqlite.find import find_run, find_stream, head_of, make_stream
 from midstream_server.store.sqlite.group_commit import Transaction
 from midstream_server.store.sqlite.managed.claim import make_runnable
@@ -44,8 +45,9 @@ def append(
             return [finished] * len(drafts)
         if allowance is not None and allowance.records <= 0:
             return [allowance.used_up] * len(drafts)
-        if all(draft.flaw is not None for draft in drafts):
-            return [draft.flaw for draft in drafts if draft.flaw is not None]
+        flaws = [flaw for draft in drafts if (flaw := flaw_of(draft, stream_id, policy)) is not None]
+        if len(flaws) == len(drafts):
+            return list(flaws)
         stream = make_stream(tx, run.no, stream_id, max_streams=limits.max_streams_per_run)
     suspended = run.state is State.SUSPENDED
     woken = suspended and fire_operation_timers(tx, run.no, now_us=now_us)
@@ -69,6 +71,8 @@ def append(
         if uses is not None:
             tokens.use(tx, namespace, uses, len(verdict.placed), now_us=now_us)
         _insert(tx, run.no, stream.no, verdict.at_us, verdict.placed)
+        if verdict.overflow is not None:
+            verdict.tell_dropped(drop_oldest(tx, run.no, stream.no, stream_id, verdict.overflow, at_us=verdict.at_us))
         tx.changes.add(Change(run.no, stream_id))
     if woken or (suspended and stream.listening_epoch == run.epoch and verdict.placed):
         make_runnable(tx, seats, run.no, now_us=now_us)

@@ -72,6 +72,12 @@ def ack(
     return cursor
 
 
+def pruned_failures(tx: Transaction, run_no: int) -> bool:
+    """Whether there were more than are kept."""
+    count: int = tx.execute("SELECT handler_failure_count FROM runs WHERE no = ?", (run_no,)).get
+    return count > _KEPT_FAILURES
+
+
 def record_failures(
     tx: Transaction, run_no: int, stream_no: int, failures: Sequence[HandlerFailure], now_us: int
 ) -> None:

@@ -26,6 +26,7 @@ def look(
     if row is None:
         return None
     state, stream_no, cursor, holder_epoch, last_seq, last_offset = row
+    after_seq = max(after_seq, cursor)
     records: list[StoredRecord] = []
     if max_records > 0 and (last_seq or 0) > after_seq:
         rows = execute(

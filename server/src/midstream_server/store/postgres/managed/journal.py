@@ -9,7 +9,7 @@ from midstream_server.store.interface import Change, HandlerFailure
 from midstream_server.store.managed import Appended, Early, EndedAttempt, Fenced, Progress, Superseded
 from midstream_server.store.postgres.append_fact import WORKER_STREAM, append_fact
 from midstream_server.store.postgres.find import find_stream
-from midstream_server.store.postgres.hold import record_failures
+from midstream_server.store.postgres.hold import pruned_failures, record_failures
 from midstream_server.store.postgres.outputs.append import attempt_ended
 from midstream_server.store.postgres.text import storable
 from midstream_server.store.postgres.transaction import Transaction
@@ -79,9 +79,10 @@ async def note(tx: Transaction, run_no: int, progress: Progress, *, now_us: int)
     for stream_id, failures in _by_stream(progress.failures).items():
         stream = await find_stream(tx, run_no, stream_id)
         if stream is not None:
-            # A replay fails as the first execution did; what the cursor has passed is known.
-            new = [failure for failure in failures if failure.seq > stream.cursor]
-            await record_failures(tx, run_no, stream.no, new, now_us)
+            # A replay fails as the first execution did. Where old failures were pruned, the cursor tells what is known.
+            if await pruned_failures(tx, run_no):
+                failures = [failure for failure in failures if failure.seq > stream.cursor]
+            await record_failures(tx, run_no, stream.no, failures, now_us)
             tx.changes.add(Change(run_no, stream_id))
     for stream_id, cursor in progress.consumed:
         await tx.execute(

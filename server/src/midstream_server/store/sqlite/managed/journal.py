@@ -10,7 +10,7 @@ from midstream_server.store.managed import Appended, Early, EndedAttempt, Fenced
 from midstream_server.store.sqlite.append_fact import WORKER_STREAM, append_fact
 from midstream_server.store.sqlite.find import find_stream, last_entry
 from midstream_server.store.sqlite.group_commit import Transaction
-from midstream_server.store.sqlite.hold import record_failures
+from midstream_server.store.sqlite.hold import pruned_failures, record_failures
 from midstream_server.store.sqlite.outputs.append import attempt_ended
 
 
@@ -79,9 +79,10 @@ def note(tx: Transaction, run_no: int, progress: Progress, *, now_us: int) -> No
     for stream_id, failures in _by_stream(progress.failures).items():
         stream = find_stream(tx, run_no, stream_id)
         if stream is not None:
-            # A replay fails as the first execution did; what the cursor has passed is known.
-            new = [failure for failure in failures if failure.seq > stream.cursor]
-            record_failures(tx, run_no, stream.no, new, now_us)
+            # A replay fails as the first execution did. Where old failures were pruned, the cursor tells what is known.
+            if pruned_failures(tx, run_no):
+                failures = [failure for failure in failures if failure.seq > stream.cursor]
+            record_failures(tx, run_no, stream.no, failures, now_us)
             tx.changes.add(Change(run_no, stream_id))
     for stream_id, cursor in progress.consumed:
         tx.execute(
