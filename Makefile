@@ -51,7 +51,7 @@ test-fast: $(READY) ## run the tests that take no more than a few seconds
 	@$(BIN)/python -m pytest -m "not slow"
 
 .PHONY: fuzz
-fuzz: $(READY) ## kill, suspend and replay thousands of random tasks, and compare; TRIALS=... for more
+fuzz: $(READY) $(NODE_READY) ## kill, suspend and replay thousands of random tasks of both languages, and compare; TRIALS=... for more
 	@PYTHONPATH=tests $(BIN)/python -m support.replay $(or $(TRIALS),5000)
 
 .PHONY: test-oldest

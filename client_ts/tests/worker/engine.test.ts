@@ -252,6 +252,23 @@ describe("a task", () => {
     expect(consumed).toMatchObject([{ streamId: "chat", cursor: 2n }]);
   });
 
+  test("a handler's call that the run's cancel interrupts is no failure", async () => {
+    const log = Log.of(
+      task({
+        id: "t",
+        run: async (_payload: null, ctx) => {
+          chat.on(async (text) => ctx.step("store", () => text));
+          await approval.wait();
+        },
+      }),
+    );
+    log.begin();
+    log.record("chat", "one");
+    log.cancel();
+    const execution = await log.replayed();
+    expect([outcomeOf(execution), execution.checkpoint().handlerFailures]).toEqual(["cancelled", []]);
+  });
+
   test("takes no more records when its function has ended, but ends the calls that have begun", async () => {
     const log = Log.of(
       task({

@@ -8,7 +8,13 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-from support.replay.chunks import Outcome, run_on_model, run_on_real_store
+from support.replay.chunks import (
+    Outcome,
+    run_in_typescript,
+    run_in_typescript_on_real_store,
+    run_on_model,
+    run_on_real_store,
+)
 
 _CHUNK = 50
 
@@ -38,8 +44,11 @@ def main() -> int:
     parser.add_argument("--first-seed", type=int, default=0)
     options = parser.parse_args()
     first = options.first_seed
-    failed = fuzz("model", run_on_model, range(first, first + options.trials))
-    failed += fuzz("real store", run_on_real_store, range(first, first + options.real))
+    on_model, on_real_store = range(first, first + options.trials), range(first, first + options.real)
+    failed = fuzz("Python, model", run_on_model, on_model)
+    failed += fuzz("Python, real store", run_on_real_store, on_real_store)
+    failed += fuzz("TypeScript, model", run_in_typescript, on_model)
+    failed += fuzz("TypeScript, real store", run_in_typescript_on_real_store, on_real_store)
     return 1 if failed else 0
 
 

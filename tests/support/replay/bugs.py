@@ -41,7 +41,7 @@ class LocalClock(Execution):
     def apply(self, entry: Entry) -> None:
         live = Entry()
         live.CopyFrom(entry)
-        if entry.offset > self._host._last_offset:
+        if entry.offset > self._host.last_offset:
             live.append_time.CopyFrom(to_timestamp(self._host.now_us + 7))
         super().apply(live)
 
@@ -70,7 +70,7 @@ class RawValues(Execution):
     def apply(self, entry: Entry) -> None:
         step = self.steps.get(entry.step_ended.operation) if entry.HasField("step_ended") else None
         raw = self._host._world.raw
-        if step is not None and step.key in raw and entry.offset > self._host._last_offset:
+        if step is not None and step.key in raw and entry.offset > self._host.last_offset:
             step.codec = _Raw(raw[step.key])
         super().apply(entry)
 
@@ -110,3 +110,6 @@ PLANTED = {
     "outputs stored again": Bug(omissions=Omissions(output_once=True)),
     "due timers not first": Bug(omissions=Omissions(due_timers_first=True)),
 }
+
+PLANTED_IN_TYPESCRIPT = ("two entries in one drain", "a local clock", "consumption at push", "raw values")
+"""The engine's, by their names in client_ts/tests/replay/bugs.ts. The server's are the same for all languages."""

@@ -19,9 +19,10 @@ from midstream.v1.run_service_pb2 import StartRunRequest
 from midstream.v1.stream_service_pb2 import Accepted
 from midstream.v1.worker_service_pb2 import WorkRequest, WorkResponse
 from support.replay.outputs import StepSays
+from support.replay.typescript import NodeExecution, NodeStep
 from support.replay.world import World
 
-MakeExecution = Callable[..., Execution]
+MakeExecution = Callable[..., Execution | NodeExecution]
 
 
 class Host:
@@ -62,7 +63,7 @@ class Host:
     def begin(self, assigned: WorkResponse.Assigned) -> None:
         """A generation begins, the first or another."""
         self.life = self._world.new_life(assigned.generation)
-        self._last_offset = assigned.last_offset
+        self.last_offset = assigned.last_offset
         self._asked.clear()
         self._running.clear()
         self._executed.clear()
@@ -80,7 +81,7 @@ class Host:
 
     @property
     def caught_up(self) -> bool:
-        return self.execution.ended or self.execution.applied_offset >= self._last_offset
+        return self.execution.ended or self.execution.applied_offset >= self.last_offset
 
     @property
     def now_us(self) -> int:
@@ -171,7 +172,7 @@ class Host:
             moves.append(self._suspend)
         return moves
 
-    def _begin(self, step: PendingStep) -> None:
+    def _begin(self, step: PendingStep | NodeStep) -> None:
         if step.at_most_once:
             if step.begun_epoch is None:
                 self._append("step_began", step.operation, step.began(self.epoch))
@@ -182,8 +183,10 @@ class Host:
         self._executed.add(step.operation)
         self._running[step.operation] = self._run(step)
 
-    def _run(self, step: PendingStep) -> Entry:
+    def _run(self, step: PendingStep | NodeStep) -> Entry:
         self._world.began(step.key, at_most_once=step.at_most_once)
+        if isinstance(step, NodeStep):
+            return step.run(self._world, self._said)
         call = step.call
         if isinstance(call, FunctionCall):
             args, kwargs = call.fresh_arguments()
@@ -204,7 +207,7 @@ class Host:
         accepted = Accepted(seq=seq, offset=seq, accept_time=to_timestamp(0))
         return entries.step_returned(step.operation, step.attempt, codec_for(Accepted).encode(accepted))
 
-    def _end(self, step: PendingStep) -> None:
+    def _end(self, step: PendingStep | NodeStep) -> None:
         self._append("step_ended", step.operation, self._running.pop(step.operation))
 
     def _fire(self, due_us: int, operation: int) -> None:

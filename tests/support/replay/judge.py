@@ -2,26 +2,29 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from midstream.runtime.execution import Execution
-from midstream.task import Task
 from midstream.v1.entry_pb2 import Entry
 from midstream.v1.run_pb2 import Run
 from support.replay.model import ModelServer
 from support.replay.outputs import counting
 from support.replay.shapes import CHAT, LATE, STOP
+from support.replay.typescript import NodeExecution
 from support.replay.world import Life, World
 
 Sent = dict[str, tuple[str, int, int]]
+Folds = list[tuple[Life, Execution | NodeExecution]]
+MakeFold = Callable[[int], Execution | NodeExecution]
+"""Of a generation."""
 
 
-def check(task: Task[Any, Any], world: World, server: ModelServer, sent: Sent) -> int:
+def check(make_fold: MakeFold, world: World, server: ModelServer, sent: Sent) -> int:
     """Raises AssertionError, or Diverged. Returns how many things were compared."""
     log = [Entry.FromString(entry.SerializeToString()) for entry in server.entries]
     checks = _log_is_well_formed(log)
-    folds = _fold(task, world, server, log)
+    folds = _fold(make_fold, world, server, log)
     checks += _same_result(folds, world, server)
     checks += _lives_are_beginnings(folds, world)
     checks += _records_are_used_once(folds, server, sent)
@@ -43,21 +46,24 @@ def _log_is_well_formed(log: list[Entry]) -> int:
     return len(log)
 
 
-def _fold(task: Task[Any, Any], world: World, server: ModelServer, log: list[Entry]) -> list[tuple[Life, Execution]]:
+def _fold(make_fold: MakeFold, world: World, server: ModelServer, log: list[Entry]) -> Folds:
     """Each generation anew, in one go, from the whole log."""
     folds = []
     for generation in range(server.generation + 1):
         life = Life(generation)
         with world.living(life):
-            execution = Execution(task, run_id=server.run_id, generation=generation)
-            for entry in log:
-                if not execution.ended and not entry.HasField("ended"):
-                    execution.apply(entry)
+            execution = make_fold(generation)
+            if isinstance(execution, NodeExecution):
+                execution.fold(log)
+            else:
+                for entry in log:
+                    if not execution.ended and not entry.HasField("ended"):
+                        execution.apply(entry)
         folds.append((life, execution))
     return folds
 
 
-def _same_result(folds: list[tuple[Life, Execution]], world: World, server: ModelServer) -> int:
+def _same_result(folds: Folds, world: World, server: ModelServer) -> int:
     _, execution = folds[-1]
     if not server.finished_at:
         assert server.state in (Run.STATE_CANCELLED, Run.STATE_EXPIRED), "ended without a worker's word"
@@ -75,7 +81,7 @@ def _same_result(folds: list[tuple[Life, Execution]], world: World, server: Mode
     return 3
 
 
-def _lives_are_beginnings(folds: list[tuple[Life, Execution]], world: World) -> int:
+def _lives_are_beginnings(folds: Folds, world: World) -> int:
     """Every life saw what the fold saw, in the same order, as far as it came."""
     for life in world.lives:
         whole = folds[life.generation][0].seen if life.generation < len(folds) else None
@@ -93,7 +99,7 @@ def _first_difference(seen: list[Any], whole: list[Any]) -> str:
     return f"{seen[len(whole) :]} behind the fold's end"
 
 
-def _records_are_used_once(folds: list[tuple[Life, Execution]], server: ModelServer, sent: Sent) -> int:
+def _records_are_used_once(folds: Folds, server: ModelServer, sent: Sent) -> int:
     """In order, none twice; what is not used counts as unconsumed."""
     order: dict[str, list[int]] = {}
     twice: Counter[tuple[str, int]] = Counter()
@@ -120,7 +126,7 @@ def _records_are_used_once(folds: list[tuple[Life, Execution]], server: ModelSer
     return len(sent)
 
 
-def _readers_see_what_was_meant(folds: list[tuple[Life, Execution]], server: ModelServer, log: list[Entry]) -> int:
+def _readers_see_what_was_meant(folds: Folds, server: ModelServer, log: list[Entry]) -> int:
     """Of each step the whole answer of one execution; outside of steps what the fold says, in its order."""
     values = counting(server.outputs)
     said = [json.loads(record.payload.json) for _, execution in folds for record in execution.outputs.new]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from random import Random
 from typing import Any
@@ -376,12 +377,32 @@ PARTS: tuple[Part, ...] = (
 )
 
 
-def random_task(seed: int, world: World) -> Task[Any, Any]:
-    """The same task for the same seed."""
+@dataclass(frozen=True)
+class Shape:
+    """What a task is made of, in whatever language: names of parts, a timeout in seconds, how often it restarts."""
+
+    seed: int
+    parts: list[str]
+    timeout: float | None
+    restarts: int
+
+    @property
+    def name(self) -> str:
+        return f"fuzz-{self.seed}"
+
+
+def random_shape(seed: int) -> Shape:
+    """The same one for the same seed."""
     rng = Random(f"shape {seed}")
-    parts = [rng.choice(PARTS) for _ in range(rng.randint(2, 6))]
-    timeout = rng.choice([None, 2, 4, 20])
-    restarts = rng.choice([0, 0, 0, 1, 2])
+    parts = [rng.choice(PARTS).__name__ for _ in range(rng.randint(2, 6))]
+    return Shape(seed, parts, rng.choice([None, 2, 4, 20]), rng.choice([0, 0, 0, 1, 2]))
+
+
+def task_of(shape: Shape, world: World) -> Task[Any, Any]:
+    """The shape, in Python."""
+    by_name = {part.__name__: part for part in PARTS}
+    parts = [by_name[name] for name in shape.parts]
+    timeout, restarts = shape.timeout, shape.restarts
 
     async def function(ctx: Context, payload: Any) -> Any:
         out: list[Any] = [payload, chat.peek(), approval.peek()]
@@ -419,4 +440,4 @@ def random_task(seed: int, world: World) -> Task[Any, Any]:
         out.append(await body.step("end", 1))
         return {"out": out}
 
-    return Task(function, f"fuzz-{seed}", version="1")
+    return Task(function, shape.name, version="1")

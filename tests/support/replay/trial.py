@@ -10,11 +10,12 @@ from midstream.v1.record_pb2 import Payload
 from midstream.v1.run_pb2 import Run, RunSpec
 from midstream.v1.worker_service_pb2 import WorkRequest, WorkResponse
 from support.replay import judge
-from support.replay.bugs import NO_BUG, Bug
+from support.replay.bugs import NO_BUG, Bug, plain_execution
 from support.replay.host import Host
 from support.replay.model import ModelServer
 from support.replay.real import RealRun, RealServers
-from support.replay.shapes import APPROVAL, CHAT, LATE, STREAMS, random_task
+from support.replay.shapes import APPROVAL, CHAT, LATE, STREAMS, random_shape, task_of
+from support.replay.typescript import NodeEngine
 from support.replay.world import World
 
 _MAX_MOVES = 30_000
@@ -44,26 +45,38 @@ class Trial:
     counts: Counter[str] = field(default_factory=Counter)
 
 
-def run_trial(seed: int, bug: Bug = NO_BUG, *, servers: RealServers | None = None) -> Trial:
-    """Against the model, or a real server. Raises AssertionError, or Diverged, where anything is not as it must be."""
-    return _Schedule(seed, bug, servers).run()
+def run_trial(
+    seed: int, bug: Bug = NO_BUG, *, servers: RealServers | None = None, node: NodeEngine | None = None
+) -> Trial:
+    """Against the model, or a real server; of a task in Python, or the same in TypeScript.
+
+    Raises AssertionError, or Diverged, where anything is not as it must be.
+    """
+    return _Schedule(seed, bug, servers, node).run()
 
 
 class _Schedule:
-    def __init__(self, seed: int, bug: Bug, servers: RealServers | None) -> None:
+    def __init__(self, seed: int, bug: Bug, servers: RealServers | None, node: NodeEngine | None) -> None:
         self.rng = Random(f"schedule {seed}")
         self.seed = seed
-        self.bug = bug
         self.world = World()
-        self.task = random_task(seed, self.world)
+        shape = random_shape(seed)
+        self.task: Any = None
+        if node is None:
+            self.task = task_of(shape, self.world)
+            self.make_execution: Any = bug.make_execution
+            self.make_fold: Any = plain_execution
+        else:
+            node.begin_trial(shape, self.world)
+            self.make_execution = self.make_fold = node.make_execution
         deadline_us = self.rng.choice([None, None, None, 20_000_000])
-        spec = RunSpec(task=self.task.name, payload=Payload(json='{"from":"outside"}'))
+        spec = RunSpec(task=shape.name, payload=Payload(json='{"from":"outside"}'))
         self.server: Any = (
             ModelServer(self.rng, spec, deadline_us=deadline_us, omissions=bug.omissions)
             if servers is None
             else RealRun(servers, f"run_{seed}", spec, deadline_us=deadline_us)
         )
-        self.version = WorkRequest.TaskVersion(task=self.task.name, code_version="1")
+        self.version = WorkRequest.TaskVersion(task=shape.name, code_version="1")
         self.workers: list[Worker] = []
         self.sent: dict[str, tuple[str, int, int]] = {}
         self.cancels = self.rng.random() < 0.25
@@ -182,7 +195,7 @@ class _Schedule:
                 self.rng,
                 assigned,
                 lambda: self.server.now_us + worker.skew_us,
-                self.bug.make_execution,
+                self.make_execution,
             )
             worker.host.receive(response)
         elif worker.host is not None and kind != "opened":
@@ -197,9 +210,12 @@ class _Schedule:
                 credit = WorkRequest(credit=WorkRequest.Credit(runs=1))
                 self.server.write(worker.connection, credit.SerializeToString())
 
+    def fold(self, generation: int) -> Any:
+        return self.make_fold(self.task, run_id=self.server.run_id, generation=generation, host=None)
+
     def verdict(self) -> Trial:
         trial = Trial(self.seed)
-        trial.checks = judge.check(self.task, self.world, self.server, self.sent)
+        trial.checks = judge.check(self.fold, self.world, self.server, self.sent)
         trial.counts.update(self.server.counts)
         world = self.world
         trial.counts.update(

@@ -3,6 +3,7 @@
 import type { HandlerFailure } from "../../gen/midstream/v1/handler_failure_pb.js";
 import type { Receive } from "../../receiving/stream-buffer.js";
 import type { StreamRecord } from "../../models.js";
+import { RunCancelled } from "./errors.js";
 import { handlerFailureOf } from "./failures.js";
 import { ManagedInbox } from "./inbox.js";
 import type { Operations } from "./operations.js";
@@ -163,7 +164,7 @@ export class ManagedReceiver {
     if (this.closed) throw this.ended();
   }
 
-  /** Awaits an async handler. */
+  /** Awaits an async handler. That the run is cancelled is no failure of its own. */
   startCall(call: PromiseLike<unknown>, ended: (failed: boolean, error?: unknown) => void): void {
     this.calls += 1;
     call.then(
@@ -173,7 +174,7 @@ export class ManagedReceiver {
       },
       (error: unknown) => {
         this.calls -= 1;
-        ended(true, error);
+        ended(!(error instanceof RunCancelled), error);
       },
     );
   }
