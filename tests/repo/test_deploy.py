@@ -49,13 +49,6 @@ def test_a_server_with_tls_is_asked_over_http(tmp_path: Path) -> None:
 
 def test_every_variable_in_the_files_is_a_setting() -> None:
     known = {env_name(field) for field in Settings.model_fields} | {"MIDSTREAM_BY_VERSION"}
-    for name in ("Dockerfile", "compose.yaml", "README.md", "healthcheck.py"):
+    for name in ("Dockerfile", "compose.yaml", "compose.sqlite.yaml", "README.md", "healthcheck.py", "install-server"):
         used = set(re.findall(r"MIDSTREAM_[A-Z_]+", (DEPLOY / name).read_text()))
         assert used <= known, name
-
-
-def test_the_container_is_given_longer_than_the_drain_takes() -> None:
-    compose = (DEPLOY / "compose.yaml").read_text()
-    (grace,) = re.findall(r"stop_grace_period: (\d+)s", compose)
-    (drain,) = re.findall(r'MIDSTREAM_DRAIN_SECONDS: "(\d+)"', compose)
-    assert int(grace) > int(drain)

@@ -15,25 +15,35 @@ from midstream_server.domain.errors import Reason
 from midstream_server.domain.run import State, TimerKind
 from midstream_server.server import Server
 from midstream_server.settings import Settings
-from midstream_server.store.interface import Snapshot
+from midstream_server.store.interface import Demand, Snapshot
 from midstream_server.telemetry.http import MAX_CONNECTIONS, MetricsHttp
 from midstream_server.telemetry.metrics import ACCEPTED, Metrics
 
-EMPTY = Snapshot(runs_by_state={}, queued_by_task={}, timers_by_kind={})
+NOTHING = Snapshot(runs_by_state={}, timers_by_kind={})
+NO_DEMAND = Demand(queued={}, assigned={})
 
 
 class Source:
-    """A store's snapshot, as the test sets it."""
+    """A store's figures, as the test sets them."""
 
     def __init__(self) -> None:
-        self.snapshot = EMPTY
+        self.all = NOTHING
+        self.wanted = NO_DEMAND
         self.error: Exception | None = None
         self.healthy = True
+        self.counting = asyncio.Event()
+        self.counting.set()
+        self.counted = 0
 
-    async def take(self) -> Snapshot:
+    async def snapshot(self) -> Snapshot:
+        self.counted += 1
+        await self.counting.wait()
+        return self.all
+
+    async def demand(self) -> Demand:
         if self.error is not None:
             raise self.error
-        return self.snapshot
+        return self.wanted
 
 
 @pytest.fixture
@@ -48,7 +58,7 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 async def port(source: Source, metrics: Metrics) -> AsyncIterator[int]:
-    http = MetricsHttp(metrics, healthy=lambda: source.healthy, snapshot=source.take)
+    http = MetricsHttp(metrics, healthy=lambda: source.healthy, source=source)
     yield http.start("127.0.0.1", 0)
     await http.stop()
 
@@ -95,17 +105,35 @@ async def test_counts_are_scraped(port: int, metrics: Metrics) -> None:
 
 
 async def test_gauges_follow_the_store_at_each_scrape(port: int, source: Source) -> None:
-    source.snapshot = Snapshot({State.RUNNING: 2, State.SUSPENDED: 4}, {"agent": 3}, {TimerKind.UNHELD: 2})
+    source.all = Snapshot({State.RUNNING: 2, State.SUSPENDED: 4}, {TimerKind.UNHELD: 2})
+    source.wanted = Demand(queued={"agent": 3}, assigned={"agent": 2})
     samples = await scrape(port)
     assert samples["midstream_runs", "RUNNING"] == 2
     assert samples["midstream_runs", "FAILED"] == 0
     assert samples["midstream_waits", ""] == 4
     assert samples["midstream_queue_depth", "agent"] == 3
+    assert samples["midstream_assigned_runs", "agent"] == 2
     assert samples["midstream_timers", "UNHELD"] == 2
-    source.snapshot = EMPTY
+    source.wanted = NO_DEMAND
     samples = await scrape(port)
-    assert samples["midstream_runs", "RUNNING"] == 0
     assert ("midstream_queue_depth", "agent") not in samples
+    assert ("midstream_assigned_runs", "agent") not in samples
+
+
+async def test_the_queue_is_told_while_a_count_of_everything_takes_its_time(port: int, source: Source) -> None:
+    source.all = Snapshot({State.SUSPENDED: 4}, {})
+    source.counting.clear()
+    for depth in (3, 5):
+        source.wanted = Demand(queued={"agent": depth}, assigned={})
+        samples = await scrape(port)
+        assert samples["midstream_queue_depth", "agent"] == depth
+        assert samples["midstream_waits", ""] == 0
+    assert source.counted == 1
+    source.counting.set()
+    assert (await scrape(port))["midstream_waits", ""] == 4
+    # It took long; so it is not done again soon.
+    assert (await scrape(port))["midstream_waits", ""] == 4
+    assert source.counted == 1
 
 
 async def test_a_failing_store_leaves_the_other_metrics_readable(port: int, source: Source, metrics: Metrics) -> None:

@@ -35,6 +35,7 @@ async def every_call(store: Store) -> None:
     for task, states, before_no in filters:
         await store.list_runs(NAMESPACE, task=task, states=states, before_no=before_no, limit=9)
     await store.snapshot()
+    await store.demand()
     await store.next_due_us()
     await store.request_cancel(NAMESPACE, "run", now_us=NOW_US)
     await store.postpone_unheld(due_us=NOW_US + 1)

@@ -4,7 +4,7 @@ import pytest
 
 from midstream_server.domain.managed import Ending
 from midstream_server.domain.run import EntryKind, Kind, State, TimerKind
-from midstream_server.store import Fired
+from midstream_server.store import Demand, Fired
 from midstream_server.store.managed import Appended, Fenced
 from store.engines import NAMESPACE, NOW_US, Engine, create
 from store.managed_runs import LEASE_US, Yard, open_yard
@@ -178,4 +178,4 @@ async def test_all_runs_of_a_lost_worker_are_queued(yard: Yard, runs: int) -> No
     await yard.opened("another", credit=runs - 1)
     await yard.fire(NOW_US + LEASE_US)
     assert len(yard.desks.claims) == runs - 1
-    assert (await yard.store.snapshot()).queued_by_task == {"task": 1}
+    assert await yard.store.demand() == Demand(queued={"task": 1}, assigned={"task": runs - 1} if runs > 1 else {})

@@ -10,7 +10,7 @@ import pytest
 
 from midstream_server.domain.managed import Ending
 from midstream_server.domain.run import EntryKind, State, TimerKind
-from midstream_server.store import Change, Fired
+from midstream_server.store import Change, Demand, Fired
 from midstream_server.store.managed import Appended, Fenced, Progress, Refused, Suspended
 from store.engines import NAMESPACE, NOW_US, SECOND_US, Engine, append, draft, drafts, fill, short
 from store.managed_runs import Desks, Yard, applied, fact, open_yard
@@ -322,3 +322,12 @@ async def test_a_long_log_is_suspended_by_what_is_new(yard: Yard) -> None:
     progress = Progress(1_002, consumed=[("s", 1_000)])
     assert await yard.suspend(claim, listening=["s"], progress=progress) == Suspended()
     assert [stream.unread for stream in (await yard.store.get_run(NAMESPACE, "run")).streams] == [0, 3]
+
+
+async def test_a_suspended_run_wants_no_worker_until_it_is_woken(yard: Yard) -> None:
+    claim = await yard.running()
+    assert await yard.store.demand() == Demand(queued={}, assigned={"task": 1})
+    await yard.suspend(claim, listening=["s"])
+    assert await yard.store.demand() == Demand(queued={}, assigned={})
+    await yard.send()
+    assert await yard.store.demand() == Demand(queued={"task": 1}, assigned={})

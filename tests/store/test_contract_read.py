@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from midstream_server.domain.errors import Reason
 from midstream_server.domain.record import StoredRecord
 from midstream_server.domain.run import Kind, Run, State
-from midstream_server.store import Look, Store
+from midstream_server.store import Demand, Look, Store
 from store.engines import MIB, MUCH, NAMESPACE, NOW_US, ack, append, create, draft, fill, hold, page, payloads, refusal
 
 
@@ -245,5 +245,9 @@ async def test_a_snapshot_counts_everything(store: Store, six: dict[str, Run]) -
     await create(store, "also", kind=Kind.MANAGED, task="x", namespace="other")
     snapshot = await store.snapshot()
     assert snapshot.runs_by_state == {State.QUEUED: 3, State.RUNNING: 3, State.COMPLETED: 1, State.CANCELLED: 1}
-    assert snapshot.queued_by_task == {"x": 3}
     assert {timer.name: count for timer, count in snapshot.timers_by_kind.items()} == {"UNHELD": 3, "RETENTION": 2}
+
+
+async def test_demand_counts_what_workers_are_wanted_for(store: Store, six: dict[str, Run]) -> None:
+    await create(store, "also", kind=Kind.MANAGED, task="x", namespace="other")
+    assert await store.demand() == Demand(queued={"x": 3}, assigned={})

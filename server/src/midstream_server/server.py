@@ -29,8 +29,9 @@ from midstream_server.store import CommitReport, DatabaseUnusable
 from midstream_server.store.credentials import CredentialStore
 from midstream_server.store.opening import open_store
 from midstream_server.telemetry import log
-from midstream_server.telemetry.http import MetricsHttp, TakeSnapshot
+from midstream_server.telemetry.http import MetricsHttp
 from midstream_server.telemetry.metrics import Metrics
+from midstream_server.telemetry.stored import Source
 from midstream_server.transport.guard import CallGuard
 from midstream_server.transport.interceptor import CallInterceptor
 from midstream_server.transport.register import register
@@ -127,7 +128,7 @@ class Server:
             grpc_server = grpc.aio.server(interceptors=[CallInterceptor(self._guard)], options=OPTIONS)
             core = await self._start_core(started)
             self.port = _bind(grpc_server, self.settings)
-            self._start_metrics(started, snapshot=core.store.snapshot)
+            self._start_metrics(started, source=core.store)
             servicers = self._servicers(core)
             await self._add_services(grpc_server, servicers)
             await self._start_web(started, servicers)
@@ -261,11 +262,11 @@ class Server:
         started.push_async_callback(listener.stop)
         await listener.start()
 
-    def _start_metrics(self, started: AsyncExitStack, *, snapshot: TakeSnapshot | None) -> None:
+    def _start_metrics(self, started: AsyncExitStack, *, source: Source | None) -> None:
         if not self.settings.metrics_listen:
             return
         host, port = split_address(self.settings.metrics_listen)
-        http = MetricsHttp(self.metrics, healthy=lambda: not self.drain.is_set, snapshot=snapshot)
+        http = MetricsHttp(self.metrics, healthy=lambda: not self.drain.is_set, source=source)
         try:
             self.metrics_port = http.start(host, port)
         except OSError as error:

@@ -3,6 +3,7 @@
 from midstream_server.store.commit_report import CommitReport
 from midstream_server.store.interface import (
     Change,
+    Demand,
     Fired,
     HandlerFailure,
     Hold,
@@ -18,6 +19,7 @@ __all__ = [
     "Change",
     "CommitReport",
     "DatabaseUnusable",
+    "Demand",
     "Fired",
     "HandlerFailure",
     "Hold",

@@ -97,11 +97,17 @@ class Fired(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """Figures for the metrics."""
+    """Counts of everything, for the metrics."""
 
     runs_by_state: dict[State, int]
-    queued_by_task: dict[str, int]
     timers_by_kind: dict[TimerKind, int]
+
+
+class Demand(NamedTuple):
+    """Runs that workers are wanted for, by task: those that wait for one, woken ones too, and those that have one."""
+
+    queued: dict[str, int]
+    assigned: dict[str, int]
 
 
 class Store(Protocol):
@@ -244,7 +250,11 @@ class Store(Protocol):
         ...
 
     async def snapshot(self) -> Snapshot:
-        """Figures for the metrics, of all namespaces."""
+        """Figures for the metrics, of all namespaces. Takes longer the more runs there are."""
+        ...
+
+    async def demand(self) -> Demand:
+        """Figures for the metrics, of all namespaces. Takes as long as there are such runs, whatever else is stored."""
         ...
 
     async def close(self) -> None:

@@ -3,35 +3,32 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from http import HTTPStatus
 from http.server import ThreadingHTTPServer
 from typing import Any, Final
 
 from prometheus_client import MetricsHandler
 
-from midstream_server.store.interface import Snapshot
 from midstream_server.telemetry import log
 from midstream_server.telemetry.metrics import Metrics
+from midstream_server.telemetry.stored import Source, StoredGauges
 
 MAX_CONNECTIONS: Final = 16
 CONNECTION_SECONDS: Final = 5.0
-SNAPSHOT_SECONDS: Final = 4.0
-
-TakeSnapshot = Callable[[], Awaitable[Snapshot]]
+REFRESH_SECONDS: Final = 5.0
 
 
 class MetricsHttp:
     """Serves in threads of its own, so that a slow scrape never holds up a call.
 
-    `healthy` is asked from those threads; `snapshot` runs on the loop of `start`. When it fails or takes too long, the
-    gauges keep their last values.
+    `healthy` is asked from those threads; the store is asked on the loop of `start`.
     """
 
-    def __init__(self, metrics: Metrics, *, healthy: Callable[[], bool], snapshot: TakeSnapshot | None) -> None:
+    def __init__(self, metrics: Metrics, *, healthy: Callable[[], bool], source: Source | None) -> None:
         self._metrics = metrics
         self._healthy = healthy
-        self._snapshot = snapshot
+        self._stored = None if source is None else StoredGauges(metrics, source)
 
     def start(self, host: str, port: int) -> int:
         """Listens, and returns the port. Raises OSError where the address is not free."""
@@ -49,24 +46,22 @@ class MetricsHttp:
         await asyncio.to_thread(self._server.shutdown)
         self._server.server_close()
         self._thread.join()
+        if self._stored is not None:
+            await self._stored.stop()
 
     def healthy(self) -> bool:
         return self._healthy()
 
     def refresh(self) -> None:
         """Brings the gauges that come from the store up to date. Blocks; never on the loop's thread."""
-        if self._snapshot is None:
+        if self._stored is None:
             return
-        taken = asyncio.run_coroutine_threadsafe(self._take(self._snapshot), self._loop)
+        refreshed = asyncio.run_coroutine_threadsafe(self._stored.refresh(), self._loop)
         try:
-            self._metrics.set_snapshot(taken.result(SNAPSHOT_SECONDS))
+            refreshed.result(REFRESH_SECONDS)
         except Exception as error:
-            taken.cancel()
+            refreshed.cancel()
             log.snapshot_failed(error=error)
-
-    @staticmethod
-    async def _take(snapshot: TakeSnapshot) -> Snapshot:
-        return await snapshot()
 
 
 class _BoundedServer(ThreadingHTTPServer):

@@ -1,7 +1,7 @@
 """Every metric of the server, each set by a method named for what happened.
 
-Counters and histograms are counted where it happens; gauges over stored runs come from the store's `Snapshot`, taken
-when somebody scrapes. Times are in seconds. Each `Metrics` has its own registry, so that servers can share a process.
+Counters and histograms are counted where it happens; gauges over stored runs come from the store, when somebody
+scrapes. Times are in seconds. Each `Metrics` has its own registry, so that servers can share a process.
 """
 
 from typing import Final
@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Hi
 
 from midstream_server.domain.errors import Reason
 from midstream_server.domain.run import State, TimerKind
-from midstream_server.store.interface import Snapshot
+from midstream_server.store.interface import Demand, Snapshot
 
 ACCEPTED: Final = "accepted"
 DEDUPLICATED: Final = "deduplicated"
@@ -85,8 +85,9 @@ class Metrics:
         )
         self._runs = Gauge("midstream_runs", "Stored runs.", ["state"], registry=registry)
         self._queue_depth = Gauge(
-            "midstream_queue_depth", "Runs that no worker has claimed yet.", ["task"], registry=registry
+            "midstream_queue_depth", "Runs that wait for a worker, woken ones too.", ["task"], registry=registry
         )
+        self._assigned = Gauge("midstream_assigned_runs", "Runs that a worker has.", ["task"], registry=registry)
         self._waits = Gauge("midstream_waits", "Suspended runs.", registry=registry)
         self._timers = Gauge("midstream_timers", "Timers yet to come due.", ["kind"], registry=registry)
 
@@ -122,6 +123,9 @@ class Metrics:
         for kind in TimerKind:
             self._timers.labels(kind.name).set(snapshot.timers_by_kind.get(kind, 0))
         self._waits.set(snapshot.runs_by_state.get(State.SUSPENDED, 0))
-        self._queue_depth.clear()  # A task whose queue is empty must not stay at its last depth.
-        for task, runs in snapshot.queued_by_task.items():
-            self._queue_depth.labels(task).set(runs)
+
+    def set_demand(self, demand: Demand) -> None:
+        for gauge, runs_by_task in ((self._queue_depth, demand.queued), (self._assigned, demand.assigned)):
+            gauge.clear()  # A task that has no such run any more must not stay at its last number.
+            for task, runs in runs_by_task.items():
+                gauge.labels(task).set(runs)

@@ -13,13 +13,13 @@ from midstream_server.domain.policy import UNDECLARED, Policy
 from midstream_server.domain.record import Draft, StoredRecord
 from midstream_server.domain.run import Run, State, TimerKind
 from midstream_server.store.commit_report import CommitReport
-from midstream_server.store.interface import Fired, HandlerFailure, Hold, Look, NewRun, Page, Snapshot
+from midstream_server.store.interface import Demand, Fired, HandlerFailure, Hold, Look, NewRun, Page, Snapshot
 from midstream_server.store.managed import NO_SEATS, Seats
 from midstream_server.store.notice import Notice
-from midstream_server.store.postgres import due, hold, purge, read, runs, timers
+from midstream_server.store.postgres import due, figures, hold, purge, read, runs, timers
 from midstream_server.store.postgres.append import AppendCall
 from midstream_server.store.postgres.cancel import request_cancel
-from midstream_server.store.postgres.connections import Connection, as_refusal, check, connect, discard
+from midstream_server.store.postgres.connections import as_refusal, check, connect, discard
 from midstream_server.store.postgres.credentials.store import PostgresCredentialStore
 from midstream_server.store.postgres.group_commit import GroupCommit
 from midstream_server.store.postgres.listener import Listener
@@ -256,24 +256,10 @@ class PostgresStore:
         )
 
     async def snapshot(self) -> Snapshot:
-        return await self._read(_snapshot)
+        return await self._read(figures.snapshot)
+
+    async def demand(self) -> Demand:
+        return await self._read(figures.demand)
 
     async def _alone(self, operation: Callable[[Transaction], Awaitable[T]]) -> T:
         return await self._group.submit(operation, alone=True)
-
-
-async def _snapshot(connection: Connection) -> Snapshot:
-    by_state: dict[State, int] = {}
-    queued: dict[str, int] = {}
-    for state_no, task, count in await connection.fetch(
-        "SELECT state, task, count(*) FROM runs GROUP BY namespace, task, state"
-    ):
-        state = State(state_no)
-        by_state[state] = by_state.get(state, 0) + count
-        if state is State.QUEUED:
-            queued[task] = queued.get(task, 0) + count
-    timers_by_kind = {
-        TimerKind(kind): count
-        for kind, count in await connection.fetch("SELECT kind, count(*) FROM timers GROUP BY kind")
-    }
-    return Snapshot(by_state, queued, timers_by_kind)

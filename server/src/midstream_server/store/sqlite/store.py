@@ -12,7 +12,7 @@ from midstream_server.domain.policy import UNDECLARED, Policy
 from midstream_server.domain.record import Draft, StoredRecord
 from midstream_server.domain.run import Run, State, TimerKind
 from midstream_server.store.commit_report import CommitReport
-from midstream_server.store.interface import Fired, HandlerFailure, Hold, Look, NewRun, Page, Snapshot
+from midstream_server.store.interface import Demand, Fired, HandlerFailure, Hold, Look, NewRun, Page, Snapshot
 from midstream_server.store.managed import NO_SEATS, Seats
 from midstream_server.store.notice import Notice
 from midstream_server.store.sqlite import due, hold, purge, read, runs, timers
@@ -216,16 +216,13 @@ class SqliteStore:
         return runs.list_runs(self._read, namespace, task=task, states=states, before_no=before_no, limit=limit)
 
     async def snapshot(self) -> Snapshot:
-        by_state: dict[State, int] = {}
-        queued: dict[str, int] = {}
-        for state_no, task, count in self._read(
-            "SELECT state, task, count(*) FROM runs GROUP BY namespace, task, state"
-        ):
-            state = State(state_no)
-            by_state[state] = by_state.get(state, 0) + count
-            if state is State.QUEUED:
-                queued[task] = queued.get(task, 0) + count
-        timers_by_kind = {
-            TimerKind(kind): count for kind, count in self._read("SELECT kind, count(*) FROM timers GROUP BY kind")
-        }
-        return Snapshot(by_state, queued, timers_by_kind)
+        runs = self._read("SELECT state, count(*) FROM runs GROUP BY state")
+        timers = self._read("SELECT kind, count(*) FROM timers GROUP BY kind")
+        return Snapshot(
+            {State(state): count for state, count in runs}, {TimerKind(kind): count for kind, count in timers}
+        )
+
+    async def demand(self) -> Demand:
+        queued = self._read("SELECT task, count(*) FROM runs WHERE queued_us IS NOT NULL GROUP BY task")
+        assigned = self._read("SELECT task, count(*) FROM runs WHERE worker IS NOT NULL GROUP BY task")
+        return Demand(dict(queued), dict(assigned))
