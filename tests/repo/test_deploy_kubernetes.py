@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
-import kubernetes_validate
+import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
@@ -28,7 +28,7 @@ OLDEST, NEWEST = "1.34", "1.37"
 
 @cache
 def rendered(folder: str) -> list[Any]:
-    command = [Path(sys.executable).parent / "kubectl", "kustomize", KUBERNETES / folder]
+    command: list[str | Path] = [Path(sys.executable).parent / "kubectl", "kustomize", KUBERNETES / folder]
     built = subprocess.run(command, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     assert not built.stderr, "kustomize warns"

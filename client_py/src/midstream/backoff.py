@@ -17,8 +17,8 @@ _NO_TRUST: Final = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER")
 def is_transient(error: MidstreamError) -> bool:
     """Whether the same call may succeed later: the server is gone, going or busy, or the connection broke.
 
-    The server explains each refusal of its own with a reason, so CANCELLED or UNKNOWN without one came from the
-    connection.
+    The server explains each refusal of its own with a reason, so CANCELLED, UNKNOWN or INTERNAL without one came from
+    the connection. A load balancer whose server has died resets the stream, which gRPC calls INTERNAL.
     """
     if error.code == "UNAVAILABLE":
         return not any(sign in error.message for sign in _NO_TRUST)
@@ -26,7 +26,7 @@ def is_transient(error: MidstreamError) -> bool:
         return True
     if error.reason:
         return False
-    if error.code == "UNKNOWN":
+    if error.code in ("UNKNOWN", "INTERNAL"):
         return any(sign in error.message.lower() for sign in _LOST_CONNECTION)
     return error.code == "CANCELLED"
 
