@@ -54,6 +54,11 @@ test-fast: $(READY) ## run the tests that take no more than a few seconds
 fuzz: $(READY) $(NODE_READY) ## kill, suspend and replay thousands of random tasks of both languages, and compare; TRIALS=... for more
 	@PYTHONPATH=tests $(BIN)/python -m support.replay $(or $(TRIALS),5000)
 
+.PHONY: chaos
+chaos: $(READY) $(CLIENT_TS) ## kill, stop and cut off everything, and look what is lost; SECONDS=... SEED=... ROUNDS=...
+	@PYTHONPATH=tests $(BIN)/python -m support.chaos \
+		$(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
 .PHONY: test-oldest
 test-oldest: $(OLDEST_READY) ## run a round trip on the oldest versions that the packages allow
 	@echo "Testing on the oldest versions of the dependencies"

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from midstream.v1.record_pb2 import Payload
 from support.chaos.checker import RULES, check
 from support.chaos.history import (
     Accepted,
@@ -12,9 +13,12 @@ from support.chaos.history import (
     AckRefused,
     Delivered,
     Event,
+    FinalAssignment,
+    FinalEntry,
     FinalRead,
     FinalRun,
     FinalStream,
+    FinalWork,
     Handled,
     History,
     Opened,
@@ -24,6 +28,7 @@ from support.chaos.history import (
     SendRefused,
     Sent,
     Started,
+    Stuck,
     Surprise,
     Tailed,
 )
@@ -238,13 +243,107 @@ def test_a_bad_end_is_caught(name: str) -> None:
     assert rule in rules_of(GOOD, final_read)
 
 
+RECORDS_HEARD = tuple(
+    SeenRecord("managed", stream_id, seq, 2 + place, key, Payload(json=f'"{word}"').SerializeToString().hex(), 1000)
+    for place, (stream_id, seq, key, word) in enumerate(
+        (
+            *(("words", 1, "k1", "a"), ("steer", 1, "k2", "left"), ("words", 2, "k3", "b"), ("words", 3, "k4", "c")),
+            *(("words", 4, "k5", "stop"), ("steer", 2, "k6", "late")),
+        )
+    )
+)
+LOG = (
+    FinalEntry(1, 1000, "created", "created"),
+    *(FinalEntry(record.offset, 1000, "record") for record in RECORDS_HEARD),
+    FinalEntry(8, 1001, "step_began", "step 1 began", epoch=1),
+    FinalEntry(9, 1002, "step_ended", "step 1 ended, attempt 1"),
+    FinalEntry(10, 1002, "step_began", "step 2 began", epoch=2),
+    FinalEntry(11, 1003, "ended", "ended"),
+)
+ASSIGNED = (FinalAssignment(1, "first", 1000, 1001), FinalAssignment(2, "second", 1001, 1003))
+REMEMBERED = {"heard": ["a", "b", "c"], "notes": ["left"], "echoes": [3]}
+
+
+def managed(
+    *,
+    entries: tuple[FinalEntry, ...] = LOG,
+    assignments: tuple[FinalAssignment, ...] = ASSIGNED,
+    result: object = REMEMBERED,
+    failure: str = "",
+    read_words: int = 4,
+) -> FinalRead:
+    streams = {"words": FinalStream(4, read_words, 4 - read_words), "steer": FinalStream(2, 1, 1)}
+    work = FinalWork(entries, assignments, result, failure)
+    return {"managed": FinalRun("COMPLETED", streams, RECORDS_HEARD, work)}
+
+
+MANAGED: tuple[Event, ...] = (
+    Started("managed", "none", ()),
+    *(
+        Sent(f"lane {record.key}", record.run_id, record.stream_id, record.key, record.payload)
+        for record in RECORDS_HEARD
+    ),
+    RunSeen("managed", "COMPLETED"),
+)
+
+
+def test_a_good_managed_run_passes() -> None:
+    assert rules_of(MANAGED, managed()) == set()
+
+
+BAD_WORK: dict[str, tuple[str, FinalRead]] = {
+    "nobody knows what to make of it": ("managed_runs_end_well", managed(result=None, failure="REPLAY_DIVERGED")),
+    "a record is missing from memory": (
+        "memory_is_the_fold_of_the_log",
+        managed(result=REMEMBERED | {"heard": ["a", "c"], "echoes": []}),
+    ),
+    "a record is there twice": (
+        "memory_is_the_fold_of_the_log",
+        managed(result=REMEMBERED | {"notes": ["left", "left"]}),
+    ),
+    "a step is missing from memory": ("memory_is_the_fold_of_the_log", managed(result=REMEMBERED | {"echoes": []})),
+    "it ended before it was told to": ("memory_is_the_fold_of_the_log", managed(read_words=3)),
+    "an entry is missing": ("logs_have_one_order", managed(entries=LOG[:-2] + LOG[-1:])),
+    "time goes back": ("logs_have_one_order", managed(entries=(*LOG[:-1], replace(LOG[-1], time_us=1)))),
+    "a step has ended twice": (
+        "logs_have_one_order",
+        managed(entries=(*LOG, FinalEntry(12, 1004, "step_ended", "step 1 ended, attempt 1"))),
+    ),
+    "two workers have it at once": (
+        "one_epoch_at_a_time",
+        managed(assignments=(replace(ASSIGNED[0], ended_us=1002), ASSIGNED[1])),
+    ),
+    "a worker never lost it": (
+        "one_epoch_at_a_time",
+        managed(assignments=(replace(ASSIGNED[0], ended_us=None), ASSIGNED[1])),
+    ),
+    "an epoch comes again": ("one_epoch_at_a_time", managed(assignments=(ASSIGNED[0], replace(ASSIGNED[1], epoch=1)))),
+    "a former worker is listened to": (
+        "one_epoch_at_a_time",
+        managed(entries=(*LOG[:-1], FinalEntry(11, 1003, "step_began", "step 3 began", epoch=1))),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_WORK)
+def test_bad_work_is_caught(name: str) -> None:
+    rule, final_read = BAD_WORK[name]
+    assert rule in rules_of(MANAGED, final_read)
+
+
+def test_a_stuck_run_is_caught() -> None:
+    stuck = Stuck("managed", "SUSPENDED", "its end")
+    assert "no_run_is_stuck" in rules_of((*MANAGED[:-1], stuck), managed())
+
+
 def test_a_record_that_nobody_was_given_must_be_unread() -> None:
     undelivered = tuple(event for event in GOOD if not (isinstance(event, Delivered) and event.record.seq == 1))
     assert "delivered_or_unread" in rules_of(undelivered, final())
 
 
 def test_every_rule_is_tested() -> None:
-    tested = {rule for rule, _ in (*BAD_HISTORIES.values(), *BAD_FINALS.values())}
+    tested = {rule for rule, _ in (*BAD_HISTORIES.values(), *BAD_FINALS.values(), *BAD_WORK.values())}
+    tested.add("no_run_is_stuck")
     assert {rule.__name__ for rule in RULES} == tested
 
 

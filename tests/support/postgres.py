@@ -22,7 +22,7 @@ import asyncpg
 
 from midstream_server.store.postgres.migrate import migrate
 from support.server_process import free_port
-from support.worker_process import children_of
+from support.worker_process import children_of, is_running
 
 T = TypeVar("T")
 
@@ -111,8 +111,13 @@ class Postgres:
         self._end(signal.SIGINT)
 
     def kill9(self) -> None:
-        """As a crash would. Its children see that it is gone, and end."""
+        """As a crash of the machine would, but for what the system has written down: its children die with it."""
+        children = self.backends()
+        self._signal_all(signal.SIGKILL)
         self._end(signal.SIGKILL)
+        for child in children:
+            while is_running(child):
+                time.sleep(0.001)
 
     def pause(self) -> None:
         """Stops it and all its children where they are, with every lock they hold, until `resume`."""

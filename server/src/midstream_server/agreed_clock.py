@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from midstream.clock import SteadyClock, SystemClock
+from midstream.clock import Clock, SteadyClock, SystemClock
 
 _DRIFT: Final = 5_000
 """A clock may gain or lose one microsecond in so many: the error of what was last heard grows by that."""
@@ -17,9 +17,9 @@ class AgreedClock:
     may take a step; along a run's log it does not go back even so.
     """
 
-    def __init__(self) -> None:
-        self._system = SystemClock()
-        self._steady = SteadyClock()
+    def __init__(self, *, system: Clock | None = None, steady: Clock | None = None) -> None:
+        self._system = SystemClock() if system is None else system
+        self._steady = SteadyClock() if steady is None else steady
         self._offset_us: int | None = None
         self._error_us = 0
         self._told_at_us = 0

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -21,9 +21,22 @@ from support.chaos.schedule import Fault, plan
 from support.chaos.typescript_sending import TypeScriptSending
 from support.chaos.wire import Surprised
 
+MakePlan = Callable[[Mapping[str, Sequence[str]]], Sequence[Fault]]
+"""Makes a plan of what each kind of fault can befall."""
+
 PLAN_FILE = "plan.json"
 PATIENCE_SECONDS = 20.0
-DRAIN_SECONDS = 10.0
+
+
+def no_faults(targets: Mapping[str, Sequence[str]]) -> Sequence[Fault]:
+    return ()
+
+
+def planned(seed: str, faults: int, *, pace: float = 1.0, without: Collection[str] = ()) -> MakePlan:
+    """So many faults of all kinds that there are, but for those `without`."""
+    return lambda targets: plan(
+        seed, {kind: places for kind, places in targets.items() if kind not in without}, faults, pace=pace
+    )
 
 
 async def battle(
@@ -34,15 +47,16 @@ async def battle(
     workers: Sequence[str],
     runs_of: Sequence[str],
     words: int = 16,
-    faults: int = 0,
-    kinds: Sequence[str] | None = None,
+    make_plan: MakePlan = no_faults,
     haunted: int = 0,
     patience: float = PATIENCE_SECONDS,
+    crash: bool = True,
 ) -> Verdict:
-    """Plans so many `faults`, of all `kinds` that can befall this cluster, and carries them out under load.
+    """Carries a plan of faults out under load, made by `make_plan` of what can befall this cluster.
 
     `workers` are names such as `python-0` and `typescript-1`; `runs_of` has a language for each run that is led at a
-    time; `haunted` is how many runs have ghosts for workers. At the end everything crashes, starts again and is read.
+    time; `haunted` is how many runs have ghosts for workers. At the end everything is read, with `crash` after it
+    has crashed and started again.
     """
     history, final = History(), FinalRead()
     run_ids: list[str] = []
@@ -66,13 +80,13 @@ async def battle(
             Ghost(f"ghost-{number}", await cluster.way_in(f"ghost-{number}", server=number))
             for number in range(len(cluster.servers) if haunted else 0)
         ]
-        planned = plan(seed, _chosen(cluster, fleet, kinds), faults)
-        _write_plan(directory, seed, planned)
+        faults = make_plan(targets(cluster, fleet))
+        _write_plan(directory, seed, faults)
         haunting = [asyncio.create_task(ghost.run()) for ghost in ghosts]
         try:
             run_ids += await start_haunted(client, history, haunted)
             async with asyncio.TaskGroup() as group:
-                group.create_task(_attack_and_end(attack, planned, load))
+                group.create_task(_attack_and_end(attack, faults, load))
                 await load.run(client, senders, attack.calm)
             for ghost in ghosts:
                 ghost.finish()
@@ -85,22 +99,19 @@ async def battle(
                 each.cancel()
             await asyncio.gather(*haunting, return_exceptions=True)
             history.write(directory / HISTORY_FILE)
-        await to_the_end(fleet.end)
-        await cluster.crash_everything()
+        if crash:
+            await to_the_end(fleet.end)
+            await cluster.crash_everything()
         async with asyncio.timeout(60):
             final = await read_final(cluster.address, [*load.run_ids, *run_ids])
-    return Verdict(check(history, final), history, final, directory / HISTORY_FILE)
+    return Verdict(check(history, final), history, final, directory / HISTORY_FILE, seed)
 
 
-async def _attack_and_end(attack: Attack, planned: Sequence[Fault], load: MixedLoad) -> None:
-    await attack.run(planned)
+async def _attack_and_end(attack: Attack, faults: Sequence[Fault], load: MixedLoad) -> None:
+    await attack.run(faults)
     load.end()
 
 
-def _chosen(cluster: Cluster, fleet: Fleet, kinds: Sequence[str] | None) -> dict[str, Sequence[str]]:
-    return {kind: each for kind, each in targets(cluster, fleet).items() if kinds is None or kind in kinds}
-
-
-def _write_plan(directory: Path, seed: str, planned: Sequence[Fault]) -> None:
-    content = {"seed": seed, "faults": [asdict(fault) for fault in planned]}
+def _write_plan(directory: Path, seed: str, faults: Sequence[Fault]) -> None:
+    content = {"seed": seed, "faults": [asdict(fault) for fault in faults]}
     (directory / PLAN_FILE).write_text(json.dumps(content, indent=1) + "\n")

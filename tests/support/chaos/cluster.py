@@ -87,12 +87,13 @@ class Cluster:
             await to_the_end(node.delete)
 
     async def way_in(self, client: str, *, server: int | None = None) -> str:
-        """An address of the client's own: to any server that is there, or to one of them."""
+        """An address of the client's own, to one server, or to any that is there: each client prefers another."""
+        first = len(self.fronts)
 
         def targets() -> Sequence[int]:
             if server is not None:
                 return [self._ports[server]]
-            return self._random.sample(self._ports, len(self._ports))
+            return [self._ports[(first + each) % len(self._ports)] for each in range(len(self._ports))]
 
         proxy = self.fronts[client] = await Proxy(targets).start()
         return f"127.0.0.1:{proxy.port}"

@@ -15,8 +15,10 @@ from support.chaos.scenario import to_the_end
 from support.chaos.schedule import Fault
 from support.proxy import Proxy
 
-QUIET_SECONDS = 3.0
+QUIET_SECONDS = 2.0
 """Where faults keep everybody from working, the next one comes all the same."""
+
+DELAY_SECONDS = 0.01
 
 Heal = Callable[[], Awaitable[None]]
 
@@ -92,7 +94,7 @@ class Attack:
     # Networks.
 
     async def _delay(self, target: str) -> Heal:
-        return self._network(target, lambda proxy: proxy.delay(0.02))
+        return self._network(target, lambda proxy: proxy.delay(DELAY_SECONDS))
 
     async def _stall(self, target: str) -> Heal:
         return self._network(target, lambda proxy: proxy.stall())

@@ -5,6 +5,7 @@ server.
 """
 
 import argparse
+import asyncio
 import random
 import sys
 import time
@@ -16,6 +17,9 @@ import apsw
 from midstream.clock import SystemClock
 from midstream_server.cli import main as serve
 from midstream_server.domain import holding, managed
+from midstream_server.domain.run import State
+from midstream_server.store.postgres import connections
+from midstream_server.store.postgres.transaction import Transaction
 from midstream_server.store.sqlite import database, group_commit
 from midstream_server.store.sqlite.append import earlier_records
 from support.chaos.power_cut import PowerCut
@@ -87,10 +91,46 @@ def without_suspend_check() -> None:
     _replace(managed.may_suspend, lambda *args, **keywords: True)
 
 
+def without_epoch_check() -> None:
+    """Whoever has had a run may speak for it for as long as anybody executes it."""
+    _replace(managed.fenced, lambda tenure, epoch: tenure.state is not State.RUNNING)
+
+
+def without_run_lock() -> None:
+    """On PostgreSQL: transactions do not wait for each other's runs, and take as long as over a slow network."""
+    lock = Transaction.lock
+
+    async def look_only(self: Transaction, *args: Any) -> None:
+        fetch = self.fetch
+        setattr(self, fetch.__name__, lambda statement, *values: fetch(statement.replace("FOR UPDATE", ""), *values))
+        await lock(self, *args)
+        setattr(self, fetch.__name__, fetch)
+        await asyncio.sleep(SLOW_DISK_SECONDS)
+
+    _patch(Transaction, look_only, lock.__name__)
+
+
+def without_synchronous_commit() -> None:
+    """On PostgreSQL: a commit is answered before it is on disk."""
+
+    async def prepare(connection: Any) -> None:
+        await connection.execute("SET synchronous_commit = off")
+
+    _replace(connections._prepare, prepare)
+
+
 WORKER_SAFEGUARDS: dict[str, Callable[[], None]] = {
     "suspend_check": without_suspend_check,
+    "epoch_check": without_epoch_check,
 }
 """Those of managed runs, which need workers to be missed."""
+
+POSTGRES_SAFEGUARDS: dict[str, Callable[[], None]] = {
+    "run_lock": without_run_lock,
+    "synchronous_commit": without_synchronous_commit,
+}
+
+ALL_SAFEGUARDS = SAFEGUARDS | WORKER_SAFEGUARDS | POSTGRES_SAFEGUARDS
 
 
 def _patch(of: type, method: Callable[..., Any], name: str = "") -> None:
@@ -119,7 +159,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--power-cut", action="store_true", help="unsynced writes do not outlive the process")
     parser.add_argument("--torn", metavar="SEED", help="with --power-cut: some sectors of them do")
-    parser.add_argument("--without", choices=[*SAFEGUARDS, *WORKER_SAFEGUARDS], help="take out one safeguard")
+    parser.add_argument("--without", choices=ALL_SAFEGUARDS, help="take out one safeguard")
     parser.add_argument("--clock-skew", type=float, default=0.0, metavar="SECONDS", help="its clock is ahead")
     options, server_arguments = parser.parse_known_args()
     skew_clock(options.clock_skew)
@@ -127,7 +167,7 @@ def main() -> None:
     if options.power_cut:
         power_cut = PowerCut(torn=None if options.torn is None else random.Random(options.torn))
     if options.without is not None:
-        (SAFEGUARDS | WORKER_SAFEGUARDS)[options.without]()
+        ALL_SAFEGUARDS[options.without]()
     serve(server_arguments)
     del power_cut  # Registered until here.
 

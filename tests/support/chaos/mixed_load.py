@@ -58,7 +58,7 @@ class MixedLoad:
         self.suspensions = 0
 
     def end(self) -> None:
-        """Each leader stops its run, and begins no other."""
+        """Each leader stops its run, unless it is the first one, and begins no other."""
         self._over = True
 
     async def run(self, client: Client, senders: Sequence[Sending], calm: asyncio.Event) -> None:
@@ -113,17 +113,17 @@ class _Leader:
             if number > 0 and self._load.is_over:
                 return
             try:
-                await self._lead_one(f"run-{name}-{number}", task)
+                await self._lead_one(f"run-{name}-{number}", task, all_words=number == 0)
             except _Stuck:
                 return
 
-    async def _lead_one(self, run_id: str, task: str) -> None:
+    async def _lead_one(self, run_id: str, task: str, *, all_words: bool) -> None:
         await self._patiently(run_id, "StartRun", self._client.start_run(task, run_id=run_id))
         self._load.run_ids.append(run_id)
         self._history.add(Started(run_id, "none", ()))
         sent: list[tuple[str, str, str]] = []
         last = self._random.randint(self._load.words // 2, self._load.words)
-        while len(sent) < last and not (sent and self._load.is_over):
+        while len(sent) < last and (all_words or not self._load.is_over):
             await self._talk(run_id, sent)
             if self._random.random() < SUSPENDED_CHANCE:
                 await self.until(run_id, "its suspension", _is_at_rest)
@@ -143,9 +143,9 @@ class _Leader:
             batch.append((stream_id, f"{run_id} {number}", f"{number:04}"))
         sender = self._random.choice(self._senders)
         receipts = [asyncio.create_task(self._send(run_id, *each, sender=sender)) for each in batch]
-        await asyncio.wait(receipts)
-        for receipt in receipts:
-            receipt.result()
+        for failure in await asyncio.gather(*receipts, return_exceptions=True):
+            if isinstance(failure, BaseException):
+                raise failure
         sent += batch
 
     async def _send(self, run_id: str, stream_id: str, value: str, key: str, *, sender: Sending | None = None) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import re
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import TypeVar
 
 from support.chaos.checker import check, summary
 from support.chaos.final_read import read_final
-from support.chaos.history import FinalRead, History
+from support.chaos.history import FinalRead, History, Sent, Started
 from support.chaos.load import Load, RawLoad
 from support.chaos.wire import Surprised, surprised
 from support.postgres import Postgres
@@ -25,6 +26,7 @@ MakeLoad = Callable[[str, History, str], Load]
 Fault = Callable[[ServerProcess, History], Awaitable[None]]
 
 HISTORY_FILE = "history.jsonl"
+TOLD_EVENTS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +37,26 @@ class Verdict:
     history: History = field(repr=False)
     final: FinalRead = field(repr=False)
     history_path: Path
+    seed: str
 
     def rules(self) -> set[str]:
         """The rules that were violated."""
         return {violation.split(":", 1)[0] for violation in self.violations}
 
     def __str__(self) -> str:
-        return f"{summary(self.violations)}\nthe history is in {self.history_path}"
+        """The seed, the violations, and what happened at the end to the runs that they name."""
+        named = {run_id for run_id in self.final.keys() | _runs_of(self.history) if self._names(run_id)}
+        told = self.history.told(named, last=TOLD_EVENTS) if named else []
+        return "\n".join(
+            [
+                f"seed {self.seed}: {summary(self.violations)}",
+                *(["how it came:", *told] if told else []),
+                f"all of it is in {self.history_path}",
+            ]
+        )
+
+    def _names(self, run_id: str) -> bool:
+        return any(re.search(rf"\b{re.escape(run_id)}\b", violation) for violation in self.violations)
 
 
 async def chaos(
@@ -105,7 +120,11 @@ async def chaos(
         with contextlib.suppress(Surprised):
             await _kill_and_restart(server, history)
             final = await read_final(address, load.run_ids)
-    return Verdict(check(history, final), history, final, directory / HISTORY_FILE)
+    return Verdict(check(history, final), history, final, directory / HISTORY_FILE, seed)
+
+
+def _runs_of(history: History) -> set[str]:
+    return {event.run_id for event in history if isinstance(event, Sent | Started)}
 
 
 async def _kill_and_restart(server: ServerProcess, history: History) -> None:

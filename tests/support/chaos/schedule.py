@@ -27,7 +27,7 @@ FAULTS: Final[Mapping[str, tuple[float, float]]] = {
 }
 """Every kind of fault, and how many seconds it lasts, at least and at most."""
 
-MAX_ANSWERS = 60
+MAX_ANSWERS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +45,23 @@ class Fault:
         return f"{self.kind} {self.target}{during}{' (goes on)' if self.beside else ''}"
 
 
-def plan(seed: str, targets: Mapping[str, Sequence[str]], faults: int) -> tuple[Fault, ...]:
-    """So many faults, of the kinds in `targets`, which names what each can befall; kinds come equally often."""
+def plan(seed: str, targets: Mapping[str, Sequence[str]], faults: int, *, pace: float = 1.0) -> tuple[Fault, ...]:
+    """So many faults, of the kinds in `targets`, which names what each can befall; kinds come equally often.
+
+    `pace` 2 makes all of them half as long, and the time between them.
+    """
     randomness = random.Random(f"plan {seed}")
     kinds: list[str] = []
     while len(kinds) < faults:
         kinds += randomness.sample(sorted(targets), len(targets))
-    return tuple(_fault(randomness, kind, targets[kind]) for kind in kinds[:faults])
+    return tuple(_fault(randomness, kind, targets[kind], pace) for kind in kinds[:faults])
 
 
-def _fault(randomness: random.Random, kind: str, targets: Sequence[str]) -> Fault:
+def _fault(randomness: random.Random, kind: str, targets: Sequence[str], pace: float) -> Fault:
     shortest, longest = FAULTS[kind]
-    seconds = round(randomness.uniform(shortest, longest), 2)
+    seconds = round(randomness.uniform(shortest, longest) / pace, 2)
     return Fault(
-        after_answers=randomness.randint(5, MAX_ANSWERS),
+        after_answers=round(randomness.randint(5, MAX_ANSWERS) / pace),
         kind=kind,
         target=randomness.choice(targets),
         seconds=seconds,
