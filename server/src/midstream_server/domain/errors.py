@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Reason(StrEnum):
@@ -39,19 +40,28 @@ class Reason(StrEnum):
     STREAM_BACKEND_ONLY = "STREAM_BACKEND_ONLY"
 
 
+class Violation(NamedTuple):
+    """What is wrong with one field. `rule` is the id of the rule that it breaks, such as `string.max_len`."""
+
+    field: str
+    description: str
+    rule: str = ""
+
+
 @dataclass(eq=False)
 class Refused(Exception):
     """A request that changes nothing, with the reason why.
 
     `message` is for a person: what happened, with which value, and what to do. `metadata` holds the same values for a
-    program. `fields` maps a request field's path to what is wrong with it. `retry_after_us` (microseconds) is set where
-    the same request may succeed later.
+    program. `fields` maps a request field's path to what is wrong with it; `violations` is set instead where rules are
+    broken. `retry_after_us` (microseconds) is set where the same request may succeed later.
     """
 
     reason: Reason
     message: str
     metadata: Mapping[str, str] = field(default_factory=dict)
     fields: Mapping[str, str] = field(default_factory=dict)
+    violations: tuple[Violation, ...] = ()
     retry_after_us: int | None = None
 
     def __str__(self) -> str:

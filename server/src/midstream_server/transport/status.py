@@ -20,6 +20,9 @@ DETAILS_KEY: Final = "grpc-status-details-bin"
 MAX_MESSAGE_BYTES: Final = 1_000
 MAX_VALUE_BYTES: Final = 200
 MAX_FIELDS: Final = 4
+MAX_RULES_MESSAGE_BYTES: Final = 400
+MAX_RULES_BYTES: Final = 3_000
+"""Broken rules, with their fields: as many as fit, where the message is shorter for it."""
 
 CODES: Final[dict[Reason, grpc.StatusCode]] = {
     Reason.FIELD_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
@@ -59,16 +62,28 @@ def to_status(refused: Refused) -> Status:
     metadata = {name: _cut(value) for name, value in refused.metadata.items()}
     info = ErrorInfo(reason=refused.reason.value, domain=DOMAIN, metadata=metadata)
     details: list[Message] = [info]
-    if refused.fields:
-        violations = [
-            BadRequest.FieldViolation(field=_cut(path), description=_cut(why))
-            for path, why in islice(refused.fields.items(), MAX_FIELDS)
-        ]
+    violations = _violations(refused)
+    if violations:
         details.append(BadRequest(field_violations=violations))
     if refused.retry_after_us is not None:
         details.append(RetryInfo(retry_delay=_duration(refused.retry_after_us)))
-    message = _cut(refused.message, MAX_MESSAGE_BYTES)
+    message = _cut(refused.message, MAX_RULES_MESSAGE_BYTES if refused.violations else MAX_MESSAGE_BYTES)
     return Status(code=CODES[refused.reason].value[0], message=message, details=map(_packed, details))
+
+
+def _violations(refused: Refused) -> list[BadRequest.FieldViolation]:
+    if not refused.violations:
+        fields = islice(refused.fields.items(), MAX_FIELDS)
+        return [BadRequest.FieldViolation(field=_cut(path), description=_cut(why)) for path, why in fields]
+    violations: list[BadRequest.FieldViolation] = []
+    size = 0
+    for path, why, rule in refused.violations:
+        violation = BadRequest.FieldViolation(field=_cut(path), description=_cut(why), reason=_cut(rule))
+        size += violation.ByteSize() + 2
+        if size > MAX_RULES_BYTES:
+            break
+        violations.append(violation)
+    return violations
 
 
 def trailing_metadata(status: Status) -> tuple[tuple[str, bytes]]:

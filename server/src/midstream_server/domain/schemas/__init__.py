@@ -1,0 +1,1 @@
+"""What may be sent on a stream: declarations in `.proto` and JSON Schemas, compiled, checked and compared."""

@@ -1,0 +1,1 @@
+"""The shared file of schemas, values and verdicts, `tests/conformance/validity.json`, and what it is made from."""
