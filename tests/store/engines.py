@@ -18,6 +18,7 @@ from midstream_server.store import CommitReport, HandlerFailure, NewRun, Page, S
 from midstream_server.store.credentials import CredentialStore
 from midstream_server.store.managed import NO_SEATS, ManagedStore, Seats
 from midstream_server.store.postgres import PostgresStore
+from midstream_server.store.schemas import SchemaStore
 from midstream_server.store.sqlite import SqliteStore
 from support.postgres import Databases, asked
 
@@ -42,6 +43,9 @@ class WholeStore(Store, Protocol):
 
     @property
     def credentials(self) -> CredentialStore: ...
+
+    @property
+    def schemas(self) -> SchemaStore: ...
 
 
 class Engine(Protocol):

@@ -1,6 +1,7 @@
 """What a server does about the others on the same store: it looks where they say that something has changed."""
 
 import asyncio
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Final
 
@@ -34,7 +35,9 @@ class Replica:
         clock: Clock,
         lease_us: int,
         unheld_expiry_us: int,
+        schemas_changed: Callable[[Collection[str] | None], None] = lambda _: None,
     ) -> None:
+        """`schemas_changed` hears of namespaces, or None: of any."""
         self._store = store
         self._managed = managed
         self._hub = hub
@@ -43,6 +46,7 @@ class Replica:
         self._clock = clock
         self._lease_us = lease_us
         self._unheld_expiry_us = unheld_expiry_us
+        self._schemas_changed = schemas_changed
         self._queued = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -64,6 +68,8 @@ class Replica:
 
     def _heard(self, notice: Notice) -> None:
         self._hub.ring(notice.changes)
+        if notice.schemas:
+            self._schemas_changed(notice.schemas)
         for worker_no in notice.vacated:
             self._dispatcher.vacate(worker_no)
         if any(self._dispatcher.wants(namespace, task) for namespace, task in notice.queued):
@@ -76,6 +82,7 @@ class Replica:
             await self._managed.extend_leases(lease_until_us=now_us + self._lease_us)
             await self._store.postpone_unheld(due_us=now_us + self._unheld_expiry_us)
         self._hub.ring_all()
+        self._schemas_changed(None)
         self._queued.set()
         self._timekeeper.timers_changed()
 
@@ -85,6 +92,8 @@ class Replica:
             await asyncio.sleep(_POLL_SECONDS)
             share += 1
             self._hub.ring_share(share, _SHARES)
+            if share % _SHARES == 0:
+                self._schemas_changed(None)
             self._queued.set()
 
     async def _claim_for_ever(self) -> None:

@@ -14,8 +14,10 @@ class Queued(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """What has changed; where runs wait for a worker; and workers, by number, whose lease is over."""
+    """What has changed; where runs wait for a worker; workers, by number, whose lease is over; and namespaces whose
+    schemas are others now."""
 
     changes: Collection[Change] = ()
     queued: Collection[Queued] = ()
     vacated: Collection[int] = ()
+    schemas: Collection[str] = ()

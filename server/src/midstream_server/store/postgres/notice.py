@@ -32,6 +32,7 @@ def decode(payload: str) -> Notice:
     changes: list[Change] = []
     queued: list[Queued] = []
     vacated: list[int] = []
+    schemas: list[str] = []
     for line in payload.splitlines():
         match line.split(" "):
             case ["r", run_no]:
@@ -44,7 +45,9 @@ def decode(payload: str) -> Notice:
                 queued.append(Queued(namespace, task))
             case ["w", worker_no]:
                 vacated.append(int(worker_no))
-    return Notice(changes, queued, vacated)
+            case ["n", namespace]:
+                schemas.append(namespace)
+    return Notice(changes, queued, vacated, schemas)
 
 
 def _lines(notice: Notice) -> Iterator[str]:
@@ -53,3 +56,4 @@ def _lines(notice: Notice) -> Iterator[str]:
         yield f"r {run_no}" if stream_id is None else f"{letter} {run_no} {stream_id}"
     yield from (f"q {namespace} {task}" for namespace, task in notice.queued)
     yield from (f"w {worker_no}" for worker_no in notice.vacated)
+    yield from (f"n {namespace}" for namespace in notice.schemas)

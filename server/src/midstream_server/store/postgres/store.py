@@ -28,6 +28,7 @@ from midstream_server.store.postgres.managed.store import PostgresManagedStore
 from midstream_server.store.postgres.migrate import migrate
 from midstream_server.store.postgres.outputs.store import PostgresOutputStore
 from midstream_server.store.postgres.reader import Reader
+from midstream_server.store.postgres.schemas.store import PostgresSchemaStore
 from midstream_server.store.postgres.transaction import Transaction
 
 T = TypeVar("T")
@@ -51,6 +52,7 @@ class PostgresStore:
         self.managed = PostgresManagedStore(group, reader, limits=limits, periods=periods, seats=seats)
         self.outputs = PostgresOutputStore(group, reader, limits=limits)
         self.credentials = PostgresCredentialStore(group, reader)
+        self.schemas = PostgresSchemaStore(group, reader)
 
     @classmethod
     async def open(

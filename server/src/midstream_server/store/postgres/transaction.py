@@ -54,6 +54,7 @@ class Transaction:
         self.committing = False
         self.changes: set[Change] = set()
         self.vacated: list[int] = []
+        self.schemas: set[str] = set()
         self.before_commit: list[Callable[[], Awaitable[None]]] = []
         self.on_commit: list[Callable[[], None]] = []
         self.on_rollback: list[Callable[[], None]] = []
@@ -135,7 +136,7 @@ class Transaction:
     def notice(self) -> Notice:
         """What to tell the other replicas. A run that is queued, and locked here, may have been passed over there."""
         queued = {Queued(run.namespace, run.task) for run in self._runs.values() if run.state is State.QUEUED}
-        return Notice(self.changes, queued, self.vacated)
+        return Notice(self.changes, queued, self.vacated, self.schemas)
 
 
 Source: TypeAlias = "Connection | Transaction"

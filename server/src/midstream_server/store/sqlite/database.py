@@ -10,7 +10,7 @@ import apsw
 from midstream_server.store.unusable import DatabaseUnusable
 
 SCHEMA_VERSION = 1
-_ADDED = ("outputs/schema.sql", "credentials/schema.sql")
+_ADDED = ("outputs/schema.sql", "credentials/schema.sql", "schemas/schema.sql")
 """Tables that the first databases of this version do not have: made where they are missing."""
 _PAGE_BYTES = 8192
 

@@ -23,6 +23,7 @@ from midstream_server.store.sqlite.database import Lock, open_reader, open_write
 from midstream_server.store.sqlite.group_commit import GroupCommit
 from midstream_server.store.sqlite.managed.store import SqliteManagedStore
 from midstream_server.store.sqlite.outputs.store import SqliteOutputStore
+from midstream_server.store.sqlite.schemas.store import SqliteSchemaStore
 
 
 class SqliteStore:
@@ -58,6 +59,7 @@ class SqliteStore:
         self.outputs = SqliteOutputStore(self._group, self._read, limits=limits)
         self.managed = SqliteManagedStore(self._group, self._read, limits=limits, periods=periods, seats=seats)
         self.credentials = SqliteCredentialStore(self._group, self._read)
+        self.schemas = SqliteSchemaStore(self._group, self._read)
 
     async def listen(
         self,
