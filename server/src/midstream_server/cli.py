@@ -13,7 +13,9 @@ from typing import NoReturn
 # gRPC's core prints its own lines, not JSON, to stderr; what matters of them is in our errors. Read once, at import.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
+from midstream.clock import ManualClock
 from midstream_server import keys_command, migrate_command
+from midstream_server.manual_time import follow_stdin
 from midstream_server.server import Server, StartError
 from midstream_server.settings import SettingError, Settings, env_name, flag_name, load, shown_default, without_password
 from midstream_server.telemetry import log
@@ -29,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(keys_command.main(given[1:]))
     if given[:1] == ["migrate"]:
         sys.exit(migrate_command.main(given[1:]))
+    clock = None
+    if given[:1] == ["testing"]:
+        given, clock = given[1:], ManualClock()
     flags = {name: value for name, value in vars(_parser().parse_args(given)).items() if value is not None}
     try:
         settings = load(flags)
@@ -36,13 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _exit(EXIT_USAGE, error)
     log.configure(format=settings.log_format, level=settings.log_level)
     try:
-        asyncio.run(_serve(settings))
+        asyncio.run(_serve(settings, clock))
     except StartError as error:
         _exit(EXIT_START_FAILED, error)
 
 
-async def _serve(settings: Settings) -> None:
-    server = Server(settings)
+async def _serve(settings: Settings, clock: ManualClock | None) -> None:
+    server = Server(settings, clock=clock)
     signalled = _first_signal()
     await server.start()
     _tame_garbage_collector()
@@ -52,10 +57,16 @@ async def _serve(settings: Settings) -> None:
         metrics_url=server.metrics_url,
         database=without_password(str(settings.place)),
     )
-    name = await signalled
+    name = await (signalled if clock is None else _signal_or_end_of_stdin(server, signalled))
     log.server_draining(signal=name, drain_seconds=settings.drain_seconds)
     await server.stop()
     log.server_stopped()
+
+
+async def _signal_or_end_of_stdin(server: Server, signalled: asyncio.Future[str]) -> str:
+    reading = asyncio.create_task(follow_stdin(server))
+    await asyncio.wait((signalled, reading), return_when=asyncio.FIRST_COMPLETED)
+    return signalled.result() if signalled.done() else "stdin ended"
 
 
 def _tame_garbage_collector() -> None:

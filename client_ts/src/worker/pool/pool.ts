@@ -1,17 +1,11 @@
 /** Threads for runs: a few are kept warm, since starting one takes longer than most turns. */
 
 import { Worker } from "node:worker_threads";
+import type { Executor, Listener } from "./executor.js";
 import type { FromThread, ThreadData, ToThread } from "./messages.js";
 
-export interface Listener {
-  /** Everything that it says but `ready`. */
-  readonly said: (message: FromThread) => void;
-  /** It ended by itself. */
-  readonly died: (how: string) => void;
-}
-
 /** A thread that executes one run, and is then ended. */
-export class RunThread {
+export class RunThread implements Executor {
   private listener: Listener | undefined;
   private readonly unheard: FromThread[] = [];
   private ended: string | undefined;
@@ -50,7 +44,6 @@ export class RunThread {
     this.worker.postMessage(message);
   }
 
-  /** At once, wherever it stands: nothing more is heard of it. */
   kill(): Promise<unknown> {
     this.killed = true;
     this.listener = undefined;

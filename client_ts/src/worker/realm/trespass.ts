@@ -42,8 +42,12 @@ export interface TrespassOptions {
   readonly report: (error: UnjournaledAwait) => void;
 }
 
+let watching = false;
+
 /** Once for each thread or process that executes tasks. */
 export function watchForTrespass({ fails, report }: TrespassOptions): void {
+  if (watching) return;
+  watching = true;
   const reported = new Set<string>();
   createHook({
     init(_id, type) {

@@ -3,16 +3,10 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { platform } from "#platform";
-import { createCalls } from "../../calls.js";
-import { fixedCredentials } from "../../credentials.js";
 import { ulid } from "../../random-key.js";
 import { ThreadPool } from "../pool/pool.js";
+import { connectWorker } from "./connect-worker.js";
 import type { Report } from "./report.js";
-import { Worker } from "./worker.js";
-
-/** A run's own calls are made until they succeed; longer than this no timer of Node's goes much. */
-const CALL_TIMEOUT_MS = 7 * 24 * 3_600_000;
 
 export interface RunWorkerOptions {
   /** URLs of the modules that export tasks. */
@@ -37,30 +31,23 @@ export interface RunWorkerOptions {
 export async function runWorker(options: RunWorkerOptions): Promise<void> {
   const { modules, url, report, credit, idleTimeoutMs, strict, spares } = options;
   const pool = new ThreadPool({ modules, idleTimeoutMs, strict }, spares);
-  const link = platform.link(url);
-  const closed = new AbortController();
+  let disconnect = (): void => undefined;
   try {
     const names = await pool.start();
     const version = process.env["MIDSTREAM_CODE_VERSION"] || versionOf(modules);
-    const credentials = fixedCredentials(options.apiKey);
     const workerId = options.workerId || `worker_${ulid()}`;
     report({ event: "worker_started", url, worker_id: workerId, tasks: names, credit });
-    const worker = new Worker({
-      transport: link.transport,
-      credentials,
-      calls: createCalls({
-        transport: link.transport,
-        timeoutMs: CALL_TIMEOUT_MS,
-        credentialsOf: () => credentials,
-        closed: closed.signal,
-      }),
+    const tasks = new Map(names.map((name) => [name, version]));
+    const { worker, close } = connectWorker({
       url,
+      apiKey: options.apiKey,
+      workerId,
       take: () => pool.take(),
       report,
-      workerId,
-      tasks: new Map(names.map((name) => [name, version])),
+      tasks,
       credit,
     });
+    disconnect = close;
     const serving = worker.run();
     const first = await Promise.race([serving.then(() => "ended" as const), options.stopRequested()]);
     if (first !== "ended") {
@@ -69,9 +56,8 @@ export async function runWorker(options: RunWorkerOptions): Promise<void> {
     }
     await serving;
   } finally {
-    closed.abort();
     await pool.close();
-    link.close();
+    disconnect();
     report({ event: "worker_stopped" });
   }
 }

@@ -10,11 +10,11 @@ import {
   WorkResponseSchema,
 } from "../../gen/midstream/v1/worker_service_pb.js";
 import type { FromThread, ToThread } from "../pool/messages.js";
-import type { RunThread } from "../pool/pool.js";
+import type { Executor } from "../pool/executor.js";
 import type { Report } from "./report.js";
 
 export interface RunsOptions {
-  readonly take: () => RunThread;
+  readonly take: () => Executor;
   readonly send: (frame: WorkRequest) => boolean;
   /** Makes a run's call to the server. */
   readonly call: (message: Extract<FromThread, { kind: "call" }>) => Promise<ToThread>;
@@ -28,7 +28,7 @@ interface AssignedRun {
   readonly runId: string;
   readonly epoch: bigint;
   readonly task: string;
-  readonly thread: RunThread;
+  readonly thread: Executor;
   receivedOffset: bigint;
   outcome: string;
 }

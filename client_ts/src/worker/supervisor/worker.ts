@@ -15,7 +15,7 @@ import {
   WorkResponseSchema,
 } from "../../gen/midstream/v1/worker_service_pb.js";
 import type { FromThread, ToThread } from "../pool/messages.js";
-import type { RunThread } from "../pool/pool.js";
+import type { Executor } from "../pool/executor.js";
 import { Link, type LinkUser } from "./link.js";
 import type { Report } from "./report.js";
 import { Runs } from "./runs.js";
@@ -28,7 +28,7 @@ export interface WorkerOptions {
   readonly credentials: Credentials;
   readonly calls: Calls;
   readonly url: string;
-  readonly take: () => RunThread;
+  readonly take: () => Executor;
   readonly report: Report;
   readonly workerId: string;
   /** Code versions by task name. */

@@ -43,6 +43,15 @@ def server_draining(*, signal: str, drain_seconds: float) -> None:
     _log.info("server_draining", signal=signal, drain_seconds=drain_seconds)
 
 
+def advanced(*, now_us: int) -> None:
+    """The clock of a server for tests was moved, and every timer that came due has been dealt with."""
+    _log.info("advanced", now_us=now_us)
+
+
+def advance_refused(*, message: str) -> None:
+    _log.warning("advance_refused", message=message)
+
+
 def drain_timed_out(*, open_calls: int) -> None:
     """Calls went on for longer than `drain_seconds` and were cut off."""
     _log.warning("drain_timed_out", open_calls=open_calls)
