@@ -153,6 +153,24 @@ async def test_runs_go_on_while_the_server_is_away(
         assert gates == [f"at-gate {pid} 7"]  # once, and in the same process
 
 
+async def test_a_death_while_the_server_is_away_is_told_when_it_is_back(
+    server_process: ServerProcess, client: Client, directory: Path
+) -> None:
+    """Else a run that kills its process could do so for ever."""
+    with worker_of(server_process, directory) as worker:
+        run = await client.start_run("steps", 3)
+        pid = int(worker.wait_for_print("at-gate").split()[1])
+        server_process.kill9()
+        worker.wait_for("disconnected")
+        os.kill(pid, signal.SIGKILL)
+        worker.wait_for("run_died", run_id=run.id)
+        server_process.start()
+        worker.wait_for("run_assigned", count=2, run_id=run.id)
+        (directory / "gate").touch()
+        assert (await in_state(client, run.id, RunState.COMPLETED)).result == 3
+        assert [each.end for each in await client.list_assignments(run.id)] == ["DIED", "FINISHED"]
+
+
 async def test_a_worker_drains(server_process: ServerProcess, client: Client, directory: Path) -> None:
     with worker_of(server_process, directory, "--idle-timeout", "1h", "--drain-timeout", "1h") as worker:
         waiting, stepping = await client.start_run("waits", 1), await client.start_run("steps", 1)

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import random
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,8 @@ Result = TypeVar("Result")
 REPEAT_CHANCE = 0.1
 SUSPENDED_CHANCE = 0.25
 NOTE_CHANCE = 0.2
+ROUND_AND_ROUND = 6
+"""A run whose state changes is given so many times the patience: on a busy machine workers lose their leases."""
 
 
 class Sending(Protocol):
@@ -107,6 +110,7 @@ class _Leader:
         self._calm = calm
         self._random = random.Random(seed)
         self._state = "not started"
+        self._heard_at = 0.0
 
     async def lead(self, name: str, task: str) -> None:
         for number in itertools.count():
@@ -159,6 +163,7 @@ class _Leader:
         async def watch() -> None:
             async for run in self._client.watch_run(run_id):
                 self._state = run.state.name
+                self._heard_at = time.monotonic()
                 self._history.add(RunSeen(run_id, self._state))
                 if reached(run) or run.state is RunState.BLOCKED or run.state.is_final:
                     return
@@ -182,8 +187,12 @@ class _Leader:
         raise _Stuck
 
     async def _lose_patience(self) -> None:
+        """Returns when nothing has happened to the run for too long, or it goes round and round."""
         await self._calm.wait()
-        await asyncio.sleep(self._load.patience)
+        began = self._heard_at = time.monotonic()
+        longest = began + ROUND_AND_ROUND * self._load.patience
+        while (now := time.monotonic()) < min(self._heard_at + self._load.patience, longest):  # noqa: ASYNC110
+            await asyncio.sleep(min(self._heard_at + self._load.patience, longest) - now)
 
 
 def _is_at_rest(run: Run) -> bool:

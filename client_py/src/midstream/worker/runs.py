@@ -25,7 +25,7 @@ class Runs:
         self._report = report
         self._on_free = on_free
         self._runs: dict[str, AssignedRun] = {}
-        self._undelivered: list[bytes] = []
+        self._undelivered: list[tuple[AssignedRun, bytes]] = []
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -34,6 +34,10 @@ class Runs:
 
     def __iter__(self) -> Iterator[AssignedRun]:
         return iter(list(self._runs.values()))
+
+    def held(self) -> list[AssignedRun]:
+        """What to hold on to in a new call: also the runs of which something is still to be said, such as a death."""
+        return [*self, *(run for run, _ in self._undelivered)]
 
     async def wait_until_empty(self) -> None:
         await self._empty.wait()
@@ -84,7 +88,7 @@ class Runs:
 
     def opened(self, data: bytes) -> None:
         """A new call has begun: what could not be said is said now, by the runs and about those that died."""
-        for frame in self._undelivered:
+        for _, frame in self._undelivered:
             self._send(frame)
         self._undelivered.clear()
         self.relay_to_all(data)
@@ -122,7 +126,7 @@ class Runs:
             run.outcome = _outcome(WorkRequest.FromString(data))
         elif kind in _ENDS:
             if not sent:
-                self._undelivered.append(data)
+                self._undelivered.append((run, data))
             self._drop(run)
             self._report_end(run, WorkRequest.FromString(data))
 
@@ -144,7 +148,7 @@ class Runs:
         release = WorkRequest.Release(run_id=run.run_id, epoch=run.epoch, died=died, reason=reason)
         frame = WorkRequest(release=release).SerializeToString()
         if not self._send(frame):
-            self._undelivered.append(frame)
+            self._undelivered.append((run, frame))
 
     def _find(self, run_id: str, epoch: int) -> AssignedRun | None:
         run = self._runs.get(run_id)

@@ -91,7 +91,7 @@ class Worker:
         opening = WorkRequest.Open(worker_id=self._worker_id, runtime=runtime())
         for task, version in self._tasks.items():
             opening.tasks.add(task=task, code_version=version)
-        for run in self.runs:
+        for run in self.runs.held():
             opening.held.add(run_id=run.run_id, epoch=run.epoch, received_offset=run.received_offset)
         opening.credit = 0 if self._draining else max(0, self._credit - len(self.runs))
         return WorkRequest(open=opening)
