@@ -23,6 +23,13 @@ export type Fact =
   | { readonly kind: "timerFired"; readonly operation: number; readonly dueTime: Date }
   | { readonly kind: "cancelRequested"; readonly deadlinePassed: boolean }
   | { readonly kind: "restarted"; readonly generation: number; readonly payload: unknown }
+  /** The oldest unread records of a stream made room for the next one; where a task had taken some, it keeps them. */
+  | {
+      readonly kind: "recordsDropped";
+      readonly streamId: string;
+      readonly firstSeq: number;
+      readonly lastSeq: number;
+    }
   | { readonly kind: "ended"; readonly state: RunState }
   /** A newer server knows more kinds. */
   | { readonly kind: "unknown" };
@@ -99,6 +106,10 @@ function toFact(fact: EntryMessage["fact"]): Fact {
         generation: toNumber(fact.value.generation),
         payload: decodePayload(fact.value.payload),
       };
+    case "recordsDropped": {
+      const { streamId, firstSeq, lastSeq } = fact.value;
+      return { kind: "recordsDropped", streamId, firstSeq: toNumber(firstSeq), lastSeq: toNumber(lastSeq) };
+    }
     case "ended":
       return { kind: "ended", state: Run_State[fact.value.state] as RunState };
     default:

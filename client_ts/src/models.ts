@@ -45,6 +45,11 @@ export interface Receipt {
   readonly acceptTime: Date;
   /** It was already, from an earlier send with the same key and value. */
   readonly deduplicated: boolean;
+  /**
+   * How many unread records made room for it, on a stream that keeps only the newest. Of records that were sent at once,
+   * the last one tells for all.
+   */
+  readonly dropped: number;
 }
 
 /** What became of one record of many. */
@@ -95,6 +100,7 @@ export function toReceipt(accepted: Accepted): Receipt {
     offset: toNumber(accepted.offset),
     acceptTime: toDate(accepted.acceptTime),
     deduplicated: accepted.deduplicated,
+    dropped: accepted.droppedCount,
   };
 }
 

@@ -95,3 +95,36 @@ def test_any_order_ends_at_the_last_record(seed: int) -> None:
         tracker.finish(seq)
         open_uses.remove(seq)
         assert tracker.cursor == min(open_uses, default=51) - 1
+
+
+def test_the_cursor_passes_what_was_dropped() -> None:
+    tracker = AckTracker()
+    tracker.use(1)
+    tracker.skip(2, 4)
+    tracker.use(5)
+    tracker.finish(5)
+    assert tracker.cursor == 0
+    tracker.finish(1)
+    assert tracker.cursor == 5
+
+
+def test_dropped_ranges_that_the_cursor_has_passed_in_part() -> None:
+    tracker = AckTracker()
+    tracker.skip(4, 6)
+    tracker.skip(2, 3)
+    assert tracker.cursor == 0
+    tracker.start_behind(5)
+    assert tracker.cursor == 6
+    tracker.skip(1, 6)
+    assert tracker.cursor == 6
+    tracker.skip(5, 9)
+    assert tracker.cursor == 9
+
+
+def test_a_record_in_use_does_not_matter_any_more_when_it_was_dropped() -> None:
+    tracker = AckTracker()
+    tracker.use(1)
+    tracker.skip(1, 1)
+    assert tracker.cursor == 1
+    tracker.finish(1)
+    assert (tracker.cursor, tracker.open_count) == (1, 0)

@@ -477,3 +477,85 @@ def test_switching_between_the_views_never_loses_or_repeats_a_record(seed: int) 
     assert len(received) == len(set(received))
     assert set(rest.got).isdisjoint({*handled, *received})
     assert stream.buffer.tracker.cursor == min(rest.got, default=sent + 1) - 1
+
+
+# Streams that drop their oldest
+
+
+def test_a_gap_does_not_hold_the_cursor_up() -> None:
+    stream = Stream()
+    got: list[int] = []
+    stream.on(got.append)
+    stream.put(1, 2, 7, 9)
+    stream.turn()
+    assert (got, stream.buffer.tracker.cursor) == ([1, 2, 7, 9], 9)
+
+
+def test_a_gap_behind_a_record_that_is_not_finished() -> None:
+    stream = Stream()
+    stream.on(lambda _: Later())
+    stream.put(1, 5)
+    stream.turn()
+    assert stream.buffer.tracker.cursor == 0
+    stream.end_call()
+    assert stream.buffer.tracker.cursor == 4
+    stream.end_call()
+    assert stream.buffer.tracker.cursor == 5
+
+
+def test_what_was_dropped_is_not_handed_out() -> None:
+    stream = Stream()
+    stream.put(1, 2, 3)
+    stream.buffer.drop(1, 2)
+    assert (stream.peek(), len(stream.buffer), stream.buffer.tracker.cursor) == (3, 1, 2)
+    got: list[int] = []
+    stream.on(got.append)
+    stream.turn()
+    assert got == [3]
+
+
+def test_what_was_taken_stays_taken() -> None:
+    stream = Stream()
+    receive = stream.receive()
+    stream.put(1, 2, 3)
+    stream.turn()
+    stream.buffer.tracker.finish(1)
+    stream.buffer.drop(1, 2)
+    assert (receive.got, stream.buffer.tracker.cursor) == ([1], 2)
+    receive = stream.receive()
+    stream.turn()
+    assert receive.got == [3]
+
+
+def test_a_busy_handler_does_not_get_what_was_dropped_meanwhile() -> None:
+    stream = Stream()
+    got: list[int] = []
+    other: list[int] = []
+
+    def busy(seq: int) -> Later:
+        got.append(seq)
+        return Later()
+
+    stream.on(busy)
+    stream.put(1, 2, 3)
+    stream.turn()
+    stream.buffer.drop(2, 2)
+    stream.on(other.append)
+    stream.end_call()
+    stream.end_call()
+    stream.turn()
+    assert (got, other, stream.buffer.tracker.cursor) == ([1, 3], [], 3)
+
+
+def test_what_another_handler_had_is_consumed_though_it_was_dropped() -> None:
+    stream = Stream()
+    quick: list[int] = []
+    stream.on(quick.append)
+    slow = stream.on(lambda _: Later())
+    stream.put(1, 2)
+    stream.turn()
+    stream.buffer.drop(2, 2)
+    assert (quick, len(slow)) == ([1, 2], 1)
+    stream.end_call()
+    assert stream.buffer.tracker.cursor == 2
+    assert stream.buffer.tracker.open_count == 0

@@ -9,7 +9,7 @@ from midstream.cli import happening, text
 from midstream.cli.history import History
 from midstream.cli.log_shapes import history as history_shape
 from midstream.cli.timeline import timeline
-from midstream.entry import CancelRequested, Created, Ended, Fact, Started, StepEnded, TimerFired
+from midstream.entry import CancelRequested, Created, Ended, Fact, RecordsDropped, Started, StepEnded, TimerFired
 from midstream.v1.record_pb2 import Payload
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -144,11 +144,22 @@ def test_long_values_are_cut_and_cannot_steer_the_terminal() -> None:
         (record(sender=Sender("API_KEY", "reporter")), "notes #1  1", "from api key reporter"),
         (CancelRequested(deadline_passed=True), "its deadline has passed", ""),
         (TimerFired(3, NOON - DAY), "came due (operation 3)", "1 d late"),
+        (RecordsDropped("mouse", 3, 3), "mouse #3", "1 unread record made room for the next one"),
+        (RecordsDropped("mouse", 3, 1_004), "mouse #3 to #1004", "1,002 unread records made room for the next one"),
     ],
 )
 def test_words(fact: Fact, what: str, remark: str) -> None:
     line = happening.of_entry(log(fact)[0])
     assert (line.what, line.remark) == (what, remark)
+
+
+def test_a_drop_that_wakes_a_run_comes_before_its_worker() -> None:
+    entries = log(CREATED, Started(), RecordsDropped("notes", 1, 1), record())
+    assignments = [assignment(1, AssignmentEnd.SUSPENDED), assignment(2)]
+    words = [each.word for each in timeline(run(), History(entries, assignments))]
+    assert words == ["created", "started", "suspended", "dropped", "record", "resumed"]
+    shape = history_shape(History(entries, []))["log"]
+    assert shape[2]["records_dropped"] == {"stream_id": "notes", "first_seq": 1, "last_seq": 1}
 
 
 def test_an_entry_of_a_newer_server_is_shown_as_such() -> None:

@@ -43,6 +43,11 @@ class Script:
         record.accept_time.CopyFrom(to_timestamp(self.now_us))
         self.append(Entry(record=record))
 
+    def drop(self, stream_id: str, first_seq: int, last_seq: int) -> None:
+        """These made room for the next record."""
+        dropped = Entry.RecordsDropped(stream_id=stream_id, first_seq=first_seq, last_seq=last_seq)
+        self.append(Entry(records_dropped=dropped))
+
     def step(self, name: str) -> PendingStep:
         """The pending step of that name."""
         return next(step for step in self.execution.steps.values() if step.name == name)

@@ -85,6 +85,15 @@ class Restarted:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordsDropped:
+    """The oldest unread records of a stream made room for the next one; where a task had taken some, it keeps them."""
+
+    stream_id: str
+    first_seq: int
+    last_seq: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The run ended in this state."""
 
@@ -92,7 +101,16 @@ class Ended:
 
 
 Fact = (
-    Created | Started | Record | StepBegan | StepEnded | TimerFired | CancelRequested | Restarted | Ended
+    Created
+    | Started
+    | Record
+    | StepBegan
+    | StepEnded
+    | TimerFired
+    | CancelRequested
+    | Restarted
+    | RecordsDropped
+    | Ended
 )  # a Record: it was accepted
 
 
@@ -155,6 +173,10 @@ def _restarted(fact: entry_pb2.Entry.Restarted) -> Restarted:
     return Restarted(fact.generation, fact.payload)
 
 
+def _records_dropped(fact: entry_pb2.Entry.RecordsDropped) -> RecordsDropped:
+    return RecordsDropped(fact.stream_id, fact.first_seq, fact.last_seq)
+
+
 def _ended(fact: entry_pb2.Entry.Ended) -> Ended:
     return Ended(RunState(run_pb2.Run.State.Name(fact.state).removeprefix("STATE_")))
 
@@ -168,6 +190,7 @@ _FACTS: Final[Mapping[str, Callable[[Any], Fact]]] = {
     "timer_fired": _timer_fired,
     "cancel_requested": _cancel_requested,
     "restarted": _restarted,
+    "records_dropped": _records_dropped,
     "ended": _ended,
 }
 

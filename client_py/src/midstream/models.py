@@ -117,17 +117,22 @@ _READ_LATE: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A record is on disk. `deduplicated`: it was already, from an earlier send with the same key."""
+    """A record is on disk. `deduplicated`: it was already, from an earlier send with the same key.
+
+    `dropped`: how many unread records made room for it, on a stream that keeps only the newest. Of records that were
+    sent at once, the last one tells for all.
+    """
 
     seq: int
     offset: int
     accept_time: datetime
     deduplicated: bool
+    dropped: int = 0
 
     @classmethod
     def from_proto(cls, accepted: stream_service_pb2.Accepted) -> Self:
         accept_time = to_datetime(accepted.accept_time)
-        return cls(accepted.seq, accepted.offset, accept_time, accepted.deduplicated)
+        return cls(accepted.seq, accepted.offset, accept_time, accepted.deduplicated, accepted.dropped_count)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ export class UnrecordedFailures {
     return this.#failures.filter((failure) => failure.seq <= seq);
   }
 
-  /** The server's cursor stands here: it has these failures. */
+  /** An acknowledgement through here has arrived: the server has these failures. */
   recorded(cursor: number): void {
     if (this.#failures.length > 0) this.#failures = this.#failures.filter((failure) => failure.seq > cursor);
   }

@@ -101,7 +101,7 @@ export class Subscription {
       throughSeq: BigInt(cursor),
       failures,
     });
-    this.#noteAcked(toNumber(response.cursor));
+    this.#noteAcked(toNumber(response.cursor), cursor);
   }
 
   /** No more timers. */
@@ -188,7 +188,7 @@ export class Subscription {
         this.buffer.startBehind(toNumber(frame.value.cursor));
         // What an acknowledgement of the call before came to, if anything, shows in the cursor.
         this.#ackSent = 0;
-        this.#noteAcked(toNumber(frame.value.cursor));
+        this.#noteAcked(toNumber(frame.value.cursor), 0);
         this.buffer.wake();
         return false;
       case "records":
@@ -197,7 +197,7 @@ export class Subscription {
         this.lookIfHeldBack();
         return false;
       case "acked":
-        this.#noteAcked(toNumber(frame.value.cursor));
+        this.#noteAcked(toNumber(frame.value.cursor), this.#ackSent);
         return false;
       case "runEnded":
         return true;
@@ -206,9 +206,10 @@ export class Subscription {
     }
   }
 
-  #noteAcked(cursor: number): void {
+  /** `throughSeq`: what was acknowledged. Dropped records may have moved the cursor beyond. */
+  #noteAcked(cursor: number, throughSeq: number): void {
     this.#acked = Math.max(this.#acked, cursor);
-    this.failures.recorded(this.#acked);
+    this.failures.recorded(Math.min(cursor, throughSeq));
     this.progressed();
   }
 

@@ -15,6 +15,7 @@ export class AckTracker {
   private through = 0;
   private readonly uses = new Map<number, Uses>();
   private readonly finishedAhead = new Set<number>();
+  private readonly gaps: [first: number, last: number][] = [];
 
   /** The seq through which every record is finished. */
   get cursor(): number {
@@ -29,8 +30,15 @@ export class AckTracker {
   /** Begins behind a cursor that was set earlier, by another process for instance. Never moves back. */
   startBehind(cursor: number): void {
     if (cursor <= this.through) return;
-    this.through = cursor;
-    for (const seq of this.finishedAhead) if (seq <= cursor) this.finishedAhead.delete(seq);
+    this.move(cursor);
+    this.advance();
+  }
+
+  /** These were dropped: the cursor passes them as if they were finished. */
+  skip(first: number, last: number): void {
+    if (last <= this.through) return;
+    this.gaps.push([first, last]);
+    this.gaps.sort(([one], [other]) => one - other);
     this.advance();
   }
 
@@ -77,6 +85,18 @@ export class AckTracker {
   }
 
   private advance(): void {
-    while (this.finishedAhead.delete(this.through + 1)) this.through += 1;
+    for (;;) {
+      while (this.finishedAhead.delete(this.through + 1)) this.through += 1;
+      const gap = this.gaps[0];
+      if (gap === undefined || gap[0] > this.through + 1) return;
+      this.gaps.shift();
+      this.move(gap[1]);
+    }
+  }
+
+  private move(cursor: number): void {
+    if (cursor <= this.through) return;
+    this.through = cursor;
+    for (const seq of this.finishedAhead) if (seq <= cursor) this.finishedAhead.delete(seq);
   }
 }

@@ -1,5 +1,10 @@
 /** One handler and the records that it was handed: handled one at a time, in order. */
 
+/** What a buffer and its handlers need to know of a record. */
+export interface Sequenced {
+  readonly seq: number;
+}
+
 /** Called once, when a call has ended. */
 export type Ended = (failed: boolean, error?: unknown) => void;
 
@@ -11,7 +16,7 @@ export interface HandlerQueueOptions<R> {
 }
 
 /** Calls `handle` with each record, the next one only when the call before has ended. A throwing call holds nothing up. */
-export class HandlerQueue<R> {
+export class HandlerQueue<R extends Sequenced> {
   private waiting: R[] = [];
   private busy = false;
 
@@ -36,6 +41,13 @@ export class HandlerQueue<R> {
     const neverBegun = this.waiting;
     this.waiting = [];
     return neverBegun;
+  }
+
+  /** Takes away the records up to this one whose turn has not come, and returns them. */
+  drop(throughSeq: number): R[] {
+    const dropped = this.waiting.filter((record) => record.seq <= throughSeq);
+    this.waiting = this.waiting.filter((record) => record.seq > throughSeq);
+    return dropped;
   }
 
   private work(): void {

@@ -1,12 +1,7 @@
 /** The records of one stream that a run has received and not consumed, and the four views of them. */
 
 import { AckTracker } from "./ack-tracker.js";
-import type { HandlerQueue } from "./handler-queue.js";
-
-/** What the buffer needs to know of a record. */
-export interface Sequenced {
-  readonly seq: number;
-}
+import type { HandlerQueue, Sequenced } from "./handler-queue.js";
 
 /** A call that waits for a record, or takes all there are. */
 export interface Receive<R> {
@@ -82,14 +77,30 @@ export class StreamBuffer<R extends Sequenced> {
     this.lastSeq = Math.max(this.lastSeq, cursor);
   }
 
-  /** Takes records as they arrive, in seq order. One that was put before is dropped: delivery may repeat it. */
+  /**
+   * Takes records as they arrive, in seq order. One that was put before is left out: delivery may repeat it. Seqs
+   * between two of them were dropped by the stream, which keeps only the newest.
+   */
   put(records: Iterable<R>): void {
     for (const record of records) {
       if (record.seq <= this.lastSeq) continue;
+      if (record.seq > this.lastSeq + 1) this.tracker.skip(this.lastSeq + 1, record.seq - 1);
       this.lastSeq = record.seq;
       this.records.push(record);
     }
     this.wake();
+  }
+
+  /**
+   * The stream has dropped these: who has not begun with one does not get it, nor does a busy handler's queue. What
+   * lies before `firstSeq` was consumed.
+   */
+  drop(firstSeq: number, lastSeq: number): void {
+    this.records = this.records.filter((record) => record.seq > lastSeq);
+    for (const handler of this.handlers) {
+      for (const record of handler.drop(lastSeq)) this.tracker.release(record.seq);
+    }
+    this.tracker.skip(firstSeq, lastSeq);
   }
 
   /** The newest stored record, seen from afar: peek shows it until it is put itself. */

@@ -68,7 +68,7 @@ export function memoryClient(): MemoryClient {
           key: options.key ?? "",
           accessToken: (options as { accessToken?: AccessToken }).accessToken,
           accept: (receipt = {}) =>
-            resolve({ seq: 1, offset: 1, acceptTime: new Date(0), deduplicated: false, ...receipt }),
+            resolve({ seq: 1, offset: 1, acceptTime: new Date(0), deduplicated: false, dropped: 0, ...receipt }),
           refuse: reject,
         });
       }),

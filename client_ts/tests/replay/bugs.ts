@@ -70,6 +70,29 @@ class ConsumesAtPush extends Observed {
   }
 }
 
+/** A record that was dropped stays where it is. */
+class DropsNothing extends Observed {
+  override async apply(entry: Entry): Promise<void> {
+    this.receiver.drop = () => undefined;
+    await super.apply(entry);
+  }
+}
+
+/** What waits for a busy handler is not dropped. */
+class BusyHandlersKeepDropped extends Observed {
+  override async apply(entry: Entry): Promise<void> {
+    this.receiver.drop = ({ streamId, firstSeq, lastSeq }) => {
+      const { buffer } = this.receiver.inbox(streamId);
+      const inside = buffer as unknown as { handlers: Set<unknown> };
+      const { handlers } = inside;
+      inside.handlers = new Set();
+      buffer.drop(Number(firstSeq), Number(lastSeq));
+      inside.handlers = handlers;
+    };
+    await super.apply(entry);
+  }
+}
+
 /** Live code gets what the step returned, not what is left of it after its serial form. */
 class RawValues extends Observed {
   override async apply(entry: Entry): Promise<void> {
@@ -93,4 +116,6 @@ export const EXECUTIONS: Readonly<Record<string, typeof Observed>> = {
   "a local clock": LocalClock,
   "consumption at push": ConsumesAtPush,
   "raw values": RawValues,
+  "a drop ignored": DropsNothing,
+  "a drop that busy handlers ignore": BusyHandlersKeepDropped,
 };

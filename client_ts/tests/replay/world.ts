@@ -25,14 +25,14 @@ export class World {
 
 /** The task's memory in one process. */
 export class Life {
-  /** What it saw since it was last asked. */
-  seen: unknown[][] = [];
+  /** What it saw since it was last asked, each with its offset. */
+  seen: [offset: number, what: unknown[]][] = [];
   outputs: WorkRequest_OutputRecord[] = [];
   over = false;
 
   constructor(readonly execution: Execution) {}
 
   see(...what: unknown[]): void {
-    if (!this.over) this.seen.push(what);
+    if (!this.over) this.seen.push([this.execution.appliedOffset, what]);
   }
 }

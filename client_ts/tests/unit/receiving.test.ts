@@ -158,3 +158,57 @@ describe("a stream's buffer", () => {
     expect([heard, bench.buffer.listening]).toEqual([[], false]);
   });
 });
+
+describe("a stream that drops its oldest", () => {
+  test("a gap does not hold the cursor up", () => {
+    const bench = new Bench();
+    const heard: number[] = [];
+    const { end } = bench.on(heard, true);
+    bench.put(1, 5);
+    while (bench.buffer.handOut());
+    expect(bench.buffer.tracker.cursor).toBe(0);
+    end();
+    expect(bench.buffer.tracker.cursor).toBe(4);
+    end();
+    expect([heard, bench.buffer.tracker.cursor]).toEqual([[1, 5], 5]);
+  });
+
+  test("what was dropped is handed to nobody, not even to a handler that it waits for", () => {
+    const bench = new Bench();
+    const slow: number[] = [];
+    const late: number[] = [];
+    const { end } = bench.on(slow, true);
+    bench.put(1, 2, 3);
+    while (bench.buffer.handOut());
+    bench.buffer.drop(2, 2);
+    bench.on(late);
+    end();
+    end();
+    while (bench.buffer.handOut());
+    expect([slow, late, bench.buffer.tracker.cursor]).toEqual([[1, 3], [], 3]);
+  });
+
+  test("what was taken stays taken", () => {
+    const bench = new Bench();
+    const receive = bench.receive();
+    bench.put(1, 2, 3);
+    bench.buffer.handOut();
+    bench.buffer.tracker.finish(1);
+    bench.buffer.drop(1, 2);
+    expect([receive.records.map(({ seq }) => seq), bench.buffer.length, bench.buffer.tracker.cursor]).toEqual([
+      [1],
+      1,
+      2,
+    ]);
+  });
+
+  test("dropped ranges that the cursor has passed in part", () => {
+    const { tracker } = new Bench().buffer;
+    tracker.skip(4, 6);
+    tracker.skip(2, 3);
+    tracker.startBehind(5);
+    expect(tracker.cursor).toBe(6);
+    tracker.skip(5, 9);
+    expect(tracker.cursor).toBe(9);
+  });
+});

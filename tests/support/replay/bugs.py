@@ -60,6 +60,33 @@ class ConsumesAtPush(Execution):
         return checkpoint
 
 
+class DropsNothing(Execution):
+    """A record that was dropped stays where it is."""
+
+    def __init__(self, task: Task[Any, Any], *, run_id: str, generation: int, host: Any) -> None:
+        super().__init__(task, run_id=run_id, generation=generation)
+
+    def _apply_fact(self, entry: Entry) -> None:
+        if not entry.HasField("records_dropped"):
+            super()._apply_fact(entry)
+
+
+class BusyHandlersKeepDropped(Execution):
+    """What waits for a busy handler is not dropped."""
+
+    def __init__(self, task: Task[Any, Any], *, run_id: str, generation: int, host: Any) -> None:
+        super().__init__(task, run_id=run_id, generation=generation)
+
+    def _apply_fact(self, entry: Entry) -> None:
+        if entry.HasField("records_dropped"):
+            buffer = self._receiver.inbox(entry.records_dropped.stream_id).buffer
+            handlers, buffer._handlers = buffer._handlers, {}
+            super()._apply_fact(entry)
+            buffer._handlers = handlers
+        else:
+            super()._apply_fact(entry)
+
+
 class RawValues(Execution):
     """Live code gets what the step returned, not what is left of it after its serial form."""
 
@@ -108,8 +135,14 @@ PLANTED = {
     "no suspend check": Bug(omissions=Omissions(suspend_check=True)),
     "no rewind": Bug(omissions=Omissions(rewind=True)),
     "outputs stored again": Bug(omissions=Omissions(output_once=True)),
+    "a drop ignored": Bug(make_execution=DropsNothing),
+    "a drop that busy handlers ignore": Bug(make_execution=BusyHandlersKeepDropped),
+    "a drop applied to what was taken": Bug(omissions=Omissions(replay_before_drop=True)),
     "due timers not first": Bug(omissions=Omissions(due_timers_first=True)),
 }
 
-PLANTED_IN_TYPESCRIPT = ("two entries in one drain", "a local clock", "consumption at push", "raw values")
+PLANTED_IN_TYPESCRIPT = (
+    *("two entries in one drain", "a local clock", "consumption at push", "raw values"),
+    *("a drop ignored", "a drop that busy handlers ignore"),
+)
 """The engine's, by their names in client_ts/tests/replay/bugs.ts. The server's are the same for all languages."""

@@ -76,6 +76,7 @@ class Host:
             self.execution = self._make_execution(
                 self._task, run_id=self._run_id, generation=assigned.generation, host=self
             )
+        self.life.applied_offset = lambda: self.execution.applied_offset
         if assigned.HasField("suspended"):
             self.execution.check(assigned.suspended)
 

@@ -3,6 +3,8 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import count
 from typing import Any
 
 from midstream.runtime.execution import Execution
@@ -27,7 +29,7 @@ def check(make_fold: MakeFold, world: World, server: ModelServer, sent: Sent) ->
     folds = _fold(make_fold, world, server, log)
     checks += _same_result(folds, world, server)
     checks += _lives_are_beginnings(folds, world)
-    checks += _records_are_used_once(folds, server, sent)
+    checks += _records_are_used_once(folds, server, sent, log)
     checks += _readers_see_what_was_meant(folds, server, log)
     for key in world.at_most_once:
         assert world.ran[key] <= 1, f"{key} ran {world.ran[key]} times"
@@ -56,6 +58,7 @@ def _fold(make_fold: MakeFold, world: World, server: ModelServer, log: list[Entr
             if isinstance(execution, NodeExecution):
                 execution.fold(log)
             else:
+                life.applied_offset = partial(getattr, execution, "applied_offset")
                 for entry in log:
                     if not execution.ended and not entry.HasField("ended"):
                         execution.apply(entry)
@@ -99,31 +102,46 @@ def _first_difference(seen: list[Any], whole: list[Any]) -> str:
     return f"{seen[len(whole) :]} behind the fold's end"
 
 
-def _records_are_used_once(folds: Folds, server: ModelServer, sent: Sent) -> int:
-    """In order, none twice; what is not used counts as unconsumed."""
+def _records_are_used_once(folds: Folds, server: ModelServer, sent: Sent, log: list[Entry]) -> int:
+    """In order, none twice, none after it was dropped; what is not used counts as unconsumed."""
+    seq_of = {(stream_id, number): seq for stream_id, number, seq in sent.values()}
+    dropped_at = _dropped_at(log)
     order: dict[str, list[int]] = {}
     twice: Counter[tuple[str, int]] = Counter()
     for life, _ in folds:
-        for what in life.seen:
+        for what, offset in zip(life.seen, life.seen_at, strict=True):
             if what[0] in ("took", "heard"):
-                order.setdefault(what[1], []).append(what[2])
-                twice[what[1], what[2]] += 1
+                stream_id, seq = what[1], seq_of[what[1], what[2]]
+                order.setdefault(stream_id, []).append(seq)
+                twice[stream_id, seq] += 1
+                gone = dropped_at.get((stream_id, seq), offset + 1)
+                assert offset < gone, f"{stream_id} {seq} is used at {offset}, and was dropped at {gone}"
     assert all(count == 1 for count in twice.values()), f"used twice: {[use for use, n in twice.items() if n > 1]}"
     for stream_id in {stream_id for stream_id, _, _ in sent.values()}:
-        accepted = [number for stream, number, _ in sent.values() if stream == stream_id]
         used = order.get(stream_id, [])
         if stream_id in (CHAT, STOP, LATE):
-            assert used == accepted[: len(used)], f"{stream_id}: used {used} of {accepted}"
-        assert sorted(used) == accepted[: len(used)], f"{stream_id}: used {used} of {accepted}"
+            assert used == sorted(used), f"{stream_id}: used {used}"
+        done_with = {*used, *(seq for stream, seq in dropped_at if stream == stream_id)}
+        cursor = next(seq for seq in count() if seq + 1 not in done_with)
+        assert all(seq <= cursor for seq in used), f"{stream_id}: used {used}, and nobody dropped {cursor + 1}"
         if server.finished_at:
             told = server.cursors.get(stream_id, 0)
-            assert told == len(used), f"{stream_id}: {len(used)} records used, the server was told {told}"
+            assert told == cursor, f"{stream_id}: used or dropped up to {cursor}, the server was told {told}"
     heard = order.get(CHAT, [])
-    failed = {(CHAT, heard.index(number) + 1) for number in heard if number % 7 == 0}
+    sevens = {seq for (stream_id, number), seq in seq_of.items() if stream_id == CHAT and number % 7 == 0}
+    failed = {(CHAT, seq) for seq in heard if seq in sevens}
     if server.finished_at:
         told_failures = {(stream_id, seq) for stream_id, seq, _ in server.failures}
         assert told_failures == failed, f"handler failures: {failed} happened, the server was told {told_failures}"
     return len(sent)
+
+
+def _dropped_at(log: list[Entry]) -> dict[tuple[str, int], int]:
+    """The offset from which on nobody may take a record any more, by stream and seq."""
+    dropped = [(entry.offset, entry.records_dropped) for entry in log if entry.HasField("records_dropped")]
+    return {
+        (each.stream_id, seq): offset for offset, each in dropped for seq in range(each.first_seq, each.last_seq + 1)
+    }
 
 
 def _readers_see_what_was_meant(folds: Folds, server: ModelServer, log: list[Entry]) -> int:

@@ -1,6 +1,7 @@
 """A model of the server's rules for one managed run, in memory, speaking the real frames: DESIGN, sections 2 and 4."""
 
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
 
@@ -25,6 +26,7 @@ class Omissions:
     due_timers_first: bool = False
     rewind: bool = False
     output_once: bool = False
+    replay_before_drop: bool = False
 
 
 @dataclass
@@ -41,9 +43,20 @@ class ModelConnection:
 
 
 class ModelServer:
-    """One run and the workers that come for it."""
+    """One run and the workers that come for it.
 
-    def __init__(self, rng: Random, spec: RunSpec, *, deadline_us: int | None, omissions: Omissions) -> None:
+    `keeps`: how many unread records a stream keeps that drops its oldest, by its id.
+    """
+
+    def __init__(
+        self,
+        rng: Random,
+        spec: RunSpec,
+        *,
+        deadline_us: int | None,
+        omissions: Omissions,
+        keeps: Mapping[str, int],
+    ) -> None:
         self.run_id = RUN_ID
         self.now_us = 1_767_225_600_000_000
         self.state = Run.STATE_QUEUED
@@ -57,6 +70,7 @@ class ModelServer:
         self.failures: list[tuple[str, int, str]] = []
         self._rng = rng
         self._omit = omissions
+        self._keeps = keeps
         self._outputs = ModelOutputs(no_rewind=omissions.rewind, stored_again=omissions.output_once)
         self._connections: list[ModelConnection] = []
         self._leases: dict[str, int] = {}
@@ -94,6 +108,7 @@ class ModelServer:
         woken = self._fire_due()
         self._seqs[stream_id] += 1
         seq = self._keys[key] = self._seqs[stream_id]
+        self._make_room(stream_id, seq)
         record = Record(
             run_id=RUN_ID, stream_id=stream_id, seq=seq, offset=len(self.entries) + 1, payload=Payload(json=value)
         )
@@ -102,6 +117,15 @@ class ModelServer:
         if self.state == Run.STATE_SUSPENDED and (woken or stream_id in self.listening):
             self._make_runnable()
         return seq
+
+    def _make_room(self, stream_id: str, seq: int) -> None:
+        """What the server knows to be consumed it does not drop; the task may have taken more."""
+        cursor, last_seq = self.cursors.get(stream_id, 0), seq - self._keeps.get(stream_id, seq)
+        if last_seq > cursor:
+            self.counts["dropped"] += last_seq - cursor
+            self.cursors[stream_id] = last_seq
+            dropped = Entry.RecordsDropped(stream_id=stream_id, first_seq=cursor + 1, last_seq=last_seq)
+            self._append(Entry(records_dropped=dropped))
 
     def cancel(self, *, deadline_passed: bool = False) -> None:
         if self.ended or self._cancel_us is not None:
@@ -291,7 +315,8 @@ class ModelServer:
 
     def _blocked_by(self, applied: int, listening: frozenset[str]) -> bool:
         return any(
-            not entry.HasField("record") or entry.record.stream_id in listening for entry in self.entries[applied:]
+            entry.record.stream_id in listening if entry.HasField("record") else not entry.HasField("records_dropped")
+            for entry in self.entries[applied:]
         )
 
     def _fire_due(self) -> bool:
@@ -343,9 +368,18 @@ class ModelServer:
         for entry in self.entries[connection.sent_offset :]:
             left = entry.HasField("record") and entry.record.seq > self._replay_cursors.get(entry.record.stream_id, 0)
             if entry.offset >= self._generation_offset or left:
+                if self._omit.replay_before_drop and self._is_dropped(entry):
+                    entry = Entry(offset=entry.offset, append_time=entry.append_time)
                 entries = WorkResponse.Entries(run_id=RUN_ID, epoch=connection.epoch, entries=[entry])
                 self._tell(connection, WorkResponse(entries=entries))
         connection.sent_offset = len(self.entries)
+
+    def _is_dropped(self, entry: Entry) -> bool:
+        drops = (each.records_dropped for each in self.entries if each.HasField("records_dropped"))
+        return any(
+            drop.stream_id == entry.record.stream_id and drop.first_seq <= entry.record.seq <= drop.last_seq
+            for drop in drops
+        )
 
     def _assignment(self) -> WorkResponse:
         return WorkResponse(

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +16,7 @@ from midstream.v1.run_pb2 import Run, RunSpec
 from midstream.v1.run_service_pb2 import CancelRunRequest, StartRunRequest
 from midstream.v1.stream_service_pb2 import SendOneRequest, SendOneResponse
 from midstream.v1.worker_service_pb2 import WorkRequest, WorkResponse
+from midstream_server.domain.policy import UNDECLARED, Policy
 from midstream_server.domain.run import EntryKind
 from midstream_server.operations.core import Core
 from midstream_server.server import Server, Servicers
@@ -44,6 +45,7 @@ class RealServers:
     def __init__(self, directory: Path) -> None:
         self.database = directory / "midstream.db"
         self.clock = ManualClock()
+        self.policy = UNDECLARED
         self.loop = asyncio.new_event_loop()
         self._settings = Settings(
             database=self.database,
@@ -58,6 +60,13 @@ class RealServers:
         self.server = _ServerWithCore(self._settings, clock=self.clock)
         self.call(self.server.start())
         core, limits = self.server.core, self._settings.limits
+        append = core.store.append
+
+        async def append_by_policy(*arguments: Any, **options: Any) -> Any:
+            """Which streams of a run drop is a trial's choice; a declaration would hold for all runs."""
+            return await append(*arguments, **{**options, "policy": self.policy})
+
+        core.store.append = append_by_policy  # type: ignore[method-assign]
         self.work = WorkerServicer(core, limits, lease_us=10_000_000)
         self.runs = RunServicer(core, limits)
         self.streams = StreamServicer(core, limits)
@@ -112,13 +121,22 @@ class RealConnection:
 class RealRun:
     """One run of it, with the model's interface."""
 
-    def __init__(self, servers: RealServers, run_id: str, spec: RunSpec, *, deadline_us: int | None) -> None:
+    def __init__(
+        self,
+        servers: RealServers,
+        run_id: str,
+        spec: RunSpec,
+        *,
+        deadline_us: int | None,
+        keeps: Mapping[str, int],
+    ) -> None:
         self.run_id = run_id
         self.finished_at = 0
         self.counts: Counter[str] = Counter()
         self._servers = servers
         self._connections: list[RealConnection] = []
         self._finishes: dict[int, int] = {}
+        self._keeps = keeps
         if deadline_us is not None:
             spec.max_duration.FromMicroseconds(deadline_us)
         self._do(servers.runs.StartRun(StartRunRequest(run_id=run_id, spec=spec), None))
@@ -183,6 +201,8 @@ class RealRun:
     def send(self, stream_id: str, value: str, key: str) -> int | None:
         record = NewRecord(payload=Payload(json=value), idempotency_key=key)
         request = SendOneRequest(run_id=self.run_id, stream_id=stream_id, records=[record])
+        keep = self._keeps.get(stream_id)
+        self._servers.policy = UNDECLARED if keep is None else Policy(None, keep, True, False)
         answer = self._do(self._servers.streams.SendOne(request, None))
         response = SendOneResponse.FromString(answer) if isinstance(answer, bytes) else answer
         [receipt] = response.receipts
@@ -202,8 +222,9 @@ class RealRun:
         unapplied = self._rows(
             "SELECT 1 FROM entries LEFT JOIN streams ON streams.run = entries.run AND streams.no = entries.stream "
             "JOIN runs ON runs.no = entries.run "
-            "WHERE entries.run = ? AND offset > ? AND (entries.kind != ? OR streams.listening_epoch = runs.epoch)",
-            *(self._no, applied, int(EntryKind.RECORD)),
+            "WHERE entries.run = ? AND offset > ? "
+            "AND (entries.kind NOT IN (?, ?) OR streams.listening_epoch = runs.epoch)",
+            *(self._no, applied, int(EntryKind.RECORD), int(EntryKind.RECORDS_DROPPED)),
         )
         return bool(unapplied)
 

@@ -70,11 +70,15 @@ class _Schedule:
             node.begin_trial(shape, self.world)
             self.make_execution = self.make_fold = node.make_execution
         deadline_us = self.rng.choice([None, None, None, 20_000_000])
+        # Of its own, so that a seed's schedule is what it was.
+        bounds = Random(f"bounds {seed}")
+        self.keeps = {stream_id: bounds.choice([1, 1, 2, 3]) for stream_id in STREAMS if bounds.random() < 0.2}
+        """How many unread records a stream keeps that drops its oldest."""
         spec = RunSpec(task=shape.name, payload=Payload(json='{"from":"outside"}'))
         self.server: Any = (
-            ModelServer(self.rng, spec, deadline_us=deadline_us, omissions=bug.omissions)
+            ModelServer(self.rng, spec, deadline_us=deadline_us, omissions=bug.omissions, keeps=self.keeps)
             if servers is None
-            else RealRun(servers, f"run_{seed}", spec, deadline_us=deadline_us)
+            else RealRun(servers, f"run_{seed}", spec, deadline_us=deadline_us, keeps=self.keeps)
         )
         self.version = WorkRequest.TaskVersion(task=shape.name, code_version="1")
         self.workers: list[Worker] = []

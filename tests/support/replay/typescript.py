@@ -99,6 +99,7 @@ class NodeExecution:
         self._number = life
         self._host = host
         self._life = engine.world.life
+        self._life.applied_offset = lambda: self.applied_offset
         self._replayed: list[Entry] = []
         self._ask("begin", runId=run_id, generation=generation)
 
@@ -119,7 +120,8 @@ class NodeExecution:
     def _apply(self, **circumstances: Any) -> None:
         state = self._ask("apply", entries=[_text(entry) for entry in self._replayed], **circumstances)
         self._replayed.clear()
-        for what in state["seen"]:
+        for offset, what in state["seen"]:
+            self.applied_offset = offset
             self._life.see(*what)
         self.applied_offset, self.ended, self.suspendable = state["appliedOffset"], state["ended"], state["suspendable"]
         self.listening = frozenset(state["listening"])

@@ -1,7 +1,7 @@
 """What is outside a run, and what its lives have done there."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,11 +14,15 @@ class Life:
     def __init__(self, generation: int) -> None:
         self.generation = generation
         self.seen: list[Any] = []
+        self.seen_at: list[int] = []
+        """The offset at which it saw each."""
+        self.applied_offset: Callable[[], int] = lambda: 0
         self.over = False
 
     def see(self, *what: Any) -> None:
         if not self.over:
             self.seen.append(what)
+            self.seen_at.append(self.applied_offset())
 
 
 class World:

@@ -42,7 +42,7 @@ class UnrecordedFailures:
         return [failure for failure in self._failures if failure.seq <= seq]
 
     def recorded(self, cursor: int) -> None:
-        """The server's cursor stands here: it has these failures."""
+        """An acknowledgement through here has arrived: the server has these failures."""
         if self._failures:
             self._failures = [failure for failure in self._failures if failure.seq > cursor]
 

@@ -101,7 +101,7 @@ class Subscription:
             failures=failures,
         )
         response = await self._connection.unary(self._connection.streams.Ack, request)
-        self._note_acked(response.cursor)
+        self._note_acked(response.cursor, through_seq=cursor)
 
     async def _run(self) -> None:
         while True:
@@ -176,7 +176,7 @@ class Subscription:
                 self._buffer.put(records)
                 self.look_if_held_back()
             case "acked":
-                self._note_acked(response.acked.cursor)
+                self._note_acked(response.acked.cursor, through_seq=self._ack_sent)
             case "opened":
                 self._backoff.reset()
                 self._holder_epoch = response.opened.holder_epoch
@@ -184,15 +184,16 @@ class Subscription:
                 self._buffer.start_behind(response.opened.cursor)
                 # What an acknowledgement of the call before came to, if anything, shows in the cursor.
                 self._ack_sent = 0
-                self._note_acked(response.opened.cursor)
+                self._note_acked(response.opened.cursor, through_seq=0)
                 self._buffer.wake()
             case "run_ended":
                 return True
         return False
 
-    def _note_acked(self, cursor: int) -> None:
+    def _note_acked(self, cursor: int, *, through_seq: int) -> None:
+        """`through_seq`: what was acknowledged. Dropped records may have moved the cursor beyond."""
         self._acked = max(self._acked, cursor)
-        self._failures.recorded(self._acked)
+        self._failures.recorded(min(cursor, through_seq))
         self.progressed()
 
     def _ack_now(self) -> None:

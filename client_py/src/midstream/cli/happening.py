@@ -11,6 +11,7 @@ from midstream.entry import (
     CancelRequested,
     Created,
     Ended,
+    RecordsDropped,
     Restarted,
     Started,
     StepBegan,
@@ -62,6 +63,10 @@ def of_entry(entry: Entry, *, retried: bool = False) -> Happening:
         case Restarted():
             what = f"generation {fact.generation} begins"
             return _line(entry, "restart", what, text.shortened(fact.payload, _SHOWN), style="green")
+        case RecordsDropped():
+            what = f"{text.printable(fact.stream_id)} {_seqs(fact)}"
+            remark = f"{text.count(fact.last_seq - fact.first_seq + 1, 'unread record')} made room for the next one"
+            return _line(entry, "dropped", what, remark, style="yellow")
         case Ended():
             return _line(entry, fact.state.lower(), style=STATE_STYLES.get(fact.state, ""))
         case None:
@@ -110,6 +115,11 @@ def _line(entry: Entry, word: str, what: str = "", remark: str = "", style: str 
 
 def _heading(record: Record) -> str:
     return f"{text.printable(record.stream_id)} #{record.seq}  {text.shortened(record.value, _SHOWN)}"
+
+
+def _seqs(dropped: RecordsDropped) -> str:
+    first, last = dropped.first_seq, dropped.last_seq
+    return f"#{last}" if first == last else f"#{first} to #{last}"
 
 
 def _origin(record: Record) -> str:

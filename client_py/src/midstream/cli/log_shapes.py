@@ -11,6 +11,7 @@ from midstream.entry import (
     CancelRequested,
     Created,
     Ended,
+    RecordsDropped,
     Restarted,
     Started,
     StepBegan,
@@ -78,6 +79,8 @@ def _fact(entry: Entry) -> Json:
             return {"cancel_requested": asdict(fact)}
         case Restarted():
             return {"restarted": {"generation": fact.generation, "payload": shapes.value(fact.payload)}}
+        case RecordsDropped():
+            return {"records_dropped": asdict(fact)}
         case Ended():
             return {"ended": {"state": str(fact.state)}}
         case None:

@@ -68,7 +68,10 @@ def send(
                 f"Stored before as {text.printable(stream)} #{receipt.seq}: same key, same data. Nothing was added."
             )
         else:
-            output.line(f"Stored as {text.printable(stream)} #{receipt.seq}.")
+            dropped = (
+                f" {text.count(receipt.dropped, 'unread record')} dropped to make room." if receipt.dropped else ""
+            )
+            output.line(f"Stored as {text.printable(stream)} #{receipt.seq}.{dropped}")
 
     with_client(options, work)
 

@@ -84,6 +84,7 @@ def receipt(receipt: Receipt, run_id: str, stream_id: str) -> Json:
         "offset": receipt.offset,
         "accept_time": time(receipt.accept_time),
         "deduplicated": receipt.deduplicated,
+        "dropped_count": receipt.dropped,
     }
 
 

@@ -8,7 +8,7 @@ from midstream import Assignment, AssignmentEnd, Entry, Record, Run, RunState
 from midstream.cli import happening
 from midstream.cli.happening import Happening
 from midstream.cli.history import History
-from midstream.entry import CancelRequested, Created, Ended, Restarted, Started, StepEnded, TimerFired
+from midstream.entry import CancelRequested, Created, Ended, RecordsDropped, Restarted, Started, StepEnded, TimerFired
 
 
 def timeline(run: Run, history: History, now: datetime | None = None) -> list[Happening]:
@@ -54,8 +54,8 @@ def _comes_first(mark: Happening, entry: Entry) -> bool:
     if mark.time != entry.append_time:
         return mark.time < entry.append_time
     if mark.word == "resumed":
-        return not isinstance(entry.fact, Created | Record | TimerFired | CancelRequested)
-    return isinstance(entry.fact, Record | TimerFired | CancelRequested | Ended)
+        return not isinstance(entry.fact, Created | RecordsDropped | Record | TimerFired | CancelRequested)
+    return isinstance(entry.fact, RecordsDropped | Record | TimerFired | CancelRequested | Ended)
 
 
 def _retried(entries: Sequence[Entry]) -> set[int]:

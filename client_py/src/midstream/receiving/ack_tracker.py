@@ -1,5 +1,6 @@
 """Which records of a stream are done with, and how far that may be acknowledged."""
 
+from bisect import insort
 from dataclasses import dataclass
 
 
@@ -20,6 +21,7 @@ class AckTracker:
         self._cursor = cursor
         self._uses: dict[int, _Uses] = {}
         self._finished_ahead: set[int] = set()
+        self._gaps: list[tuple[int, int]] = []
 
     @property
     def cursor(self) -> int:
@@ -34,8 +36,13 @@ class AckTracker:
     def start_behind(self, cursor: int) -> None:
         """Begins behind a cursor that was set earlier, by another process for instance. Never moves back."""
         if cursor > self._cursor:
-            self._cursor = cursor
-            self._finished_ahead = {seq for seq in self._finished_ahead if seq > cursor}
+            self._move(cursor)
+            self._advance()
+
+    def skip(self, first_seq: int, last_seq: int) -> None:
+        """These were dropped: the cursor passes them as if they were finished."""
+        if last_seq > self._cursor:
+            insort(self._gaps, (first_seq, last_seq))
             self._advance()
 
     def use(self, seq: int) -> None:
@@ -67,6 +74,17 @@ class AckTracker:
                 self._advance()
 
     def _advance(self) -> None:
-        while self._cursor + 1 in self._finished_ahead:
-            self._cursor += 1
-            self._finished_ahead.discard(self._cursor)
+        while True:
+            if self._cursor + 1 in self._finished_ahead:
+                self._cursor += 1
+                self._finished_ahead.discard(self._cursor)
+            elif self._gaps and self._gaps[0][0] <= self._cursor + 1:
+                _, last_seq = self._gaps.pop(0)
+                self._move(last_seq)
+            else:
+                return
+
+    def _move(self, cursor: int) -> None:
+        if cursor > self._cursor:
+            self._cursor = cursor
+            self._finished_ahead = {seq for seq in self._finished_ahead if seq > cursor}

@@ -3,18 +3,10 @@
 from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from midstream.receiving.ack_tracker import AckTracker
-from midstream.receiving.handler_queue import HandlerQueue
-
-
-class Sequenced(Protocol):
-    """What the buffer needs to know of a record."""
-
-    @property
-    def seq(self) -> int: ...
-
+from midstream.receiving.handler_queue import HandlerQueue, Sequenced
 
 R = TypeVar("R", bound=Sequenced)
 
@@ -85,12 +77,29 @@ class StreamBuffer(Generic[R]):
         self._received_seq = max(self._received_seq, cursor)
 
     def put(self, records: Iterable[R]) -> None:
-        """Takes records as they arrive, in seq order. One that was put before is dropped: delivery may repeat it."""
+        """Takes records as they arrive, in seq order. One that was put before is left out: delivery may repeat it.
+
+        Seqs between two of them were dropped by the stream, which keeps only the newest.
+        """
         for record in records:
             if record.seq > self._received_seq:
+                if record.seq > self._received_seq + 1:
+                    self.tracker.skip(self._received_seq + 1, record.seq - 1)
                 self._received_seq = record.seq
                 self._records.append(record)
         self.wake()
+
+    def drop(self, first_seq: int, last_seq: int) -> None:
+        """The stream has dropped these: who has not begun with one does not get it, nor does a busy handler's queue.
+
+        What lies before `first_seq` was consumed.
+        """
+        while self._records and self._records[0].seq <= last_seq:
+            self._records.popleft()
+        for handler in self._handlers:
+            for record in handler.drop(last_seq):
+                self.tracker.release(record.seq)
+        self.tracker.skip(first_seq, last_seq)
 
     def glimpse(self, newest: R) -> None:
         """The newest stored record, seen from afar: peek shows it until it is put itself."""

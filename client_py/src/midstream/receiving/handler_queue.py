@@ -5,9 +5,17 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 from inspect import isawaitable
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-R = TypeVar("R")
+
+class Sequenced(Protocol):
+    """What a buffer and its handlers need to know of a record."""
+
+    @property
+    def seq(self) -> int: ...
+
+
+R = TypeVar("R", bound=Sequenced)
 
 Ended = Callable[[BaseException | None], None]
 """Called once, when an awaitable has ended: with its error, or None."""
@@ -50,6 +58,13 @@ class HandlerQueue(Generic[R]):
         never_begun = list(self._waiting)
         self._waiting.clear()
         return never_begun
+
+    def drop(self, through_seq: int) -> list[R]:
+        """Takes away the records up to this one whose turn has not come, and returns them."""
+        dropped: list[R] = []
+        while self._waiting and self._waiting[0].seq <= through_seq:
+            dropped.append(self._waiting.popleft())
+        return dropped
 
     def _work(self) -> None:
         while self._waiting and not self._busy:

@@ -206,7 +206,7 @@ class Execution:
         self.applied_offset = entry.offset
         if fact == "restarted" and entry.restarted.generation == self.generation:
             return True
-        if fact == "record":
+        if fact in ("record", "records_dropped"):
             self._carried.append(entry)
         return False
 
@@ -243,6 +243,8 @@ class Execution:
         fact = entry.WhichOneof("fact")
         if fact == "record":
             self._receiver.put(entry.record)
+        elif fact == "records_dropped":
+            self._receiver.drop(entry.records_dropped)
         elif fact == "step_ended":
             self.steps_issued.ended(entry.step_ended, offset=entry.offset, now_us=self.now_us)
         elif fact == "timer_fired":
@@ -281,7 +283,7 @@ class Execution:
             inbox.buffer.start_behind(consumed.cursor)
             inbox.reported_cursor = consumed.cursor
         for entry in self._carried:
-            self._receiver.put(entry.record)
+            self._apply_fact(entry)
         self._carried.clear()
 
     def _cancel(self) -> None:

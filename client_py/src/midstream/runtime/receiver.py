@@ -12,7 +12,7 @@ from midstream.runtime.inbox import ManagedInbox
 from midstream.runtime.loop import TurnLoop
 from midstream.runtime.operations import Operations
 from midstream.runtime.timers import Timers
-from midstream.v1 import record_pb2
+from midstream.v1 import entry_pb2, record_pb2
 from midstream.v1.handler_failure_pb2 import HandlerFailure
 
 _log: Final = logging.getLogger("midstream")
@@ -59,6 +59,9 @@ class ManagedReceiver:
             # Where a generation's first record is not the stream's, what lies before it was consumed by earlier ones.
             buffer.start_behind(record.seq - 1)
         buffer.put((Record.from_proto(record),))
+
+    def drop(self, dropped: entry_pb2.Entry.RecordsDropped) -> None:
+        self.inbox(dropped.stream_id).buffer.drop(dropped.first_seq, dropped.last_seq)
 
     def hand_out(self) -> bool:
         """Hands out the oldest record that anyone asked for, of all streams. False: there is none."""

@@ -239,7 +239,7 @@ export class Execution {
     }
     this.appliedOffset = offset;
     if (fact.case === "restarted" && Number(fact.value.generation) === this.generation) return true;
-    if (fact.case === "record") this.carried.push(entry);
+    if (fact.case === "record" || fact.case === "recordsDropped") this.carried.push(entry);
     return false;
   }
 
@@ -261,6 +261,9 @@ export class Execution {
     switch (fact.case) {
       case "record":
         this.receiver.put(toRecord(fact.value));
+        break;
+      case "recordsDropped":
+        this.receiver.drop(fact.value);
         break;
       case "stepEnded":
         this.steps.ended(fact.value, offset, this.nowUs);
@@ -296,9 +299,7 @@ export class Execution {
       inbox.buffer.startBehind(Number(cursor));
       inbox.reportedCursor = Number(cursor);
     }
-    for (const { fact } of this.carried) {
-      if (fact.case === "record") this.receiver.put(toRecord(fact.value));
-    }
+    for (const carried of this.carried) this.applyFact(carried);
     this.carried = [];
     this.begin(offset);
   }

@@ -1,5 +1,6 @@
 /** All input streams of a managed run. */
 
+import type { Entry_RecordsDropped } from "../../gen/midstream/v1/entry_pb.js";
 import type { HandlerFailure } from "../../gen/midstream/v1/handler_failure_pb.js";
 import type { Receive } from "../../receiving/stream-buffer.js";
 import type { StreamRecord } from "../../models.js";
@@ -80,6 +81,10 @@ export class ManagedReceiver {
     // Where a generation's first record is not the stream's, what lies before it was consumed by earlier ones.
     if (buffer.receivedSeq === 0) buffer.startBehind(record.seq - 1);
     buffer.put([record]);
+  }
+
+  drop({ streamId, firstSeq, lastSeq }: Entry_RecordsDropped): void {
+    this.inbox(streamId).buffer.drop(Number(firstSeq), Number(lastSeq));
   }
 
   /** Hands out the oldest record that anyone asked for, of all streams. False: there is none. */

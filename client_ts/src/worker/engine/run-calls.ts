@@ -31,6 +31,8 @@ export interface SentReceipt {
   readonly seq: number;
   readonly offset: number;
   readonly deduplicated: boolean;
+  /** How many unread records made room for it, on a stream that keeps only the newest. */
+  readonly dropped: number;
 }
 
 export interface StartedRun {

@@ -148,8 +148,8 @@ export class Worker implements LinkUser {
     if (result?.case === "error") throw fromStatus(result.value);
     if (result?.case !== "accepted")
       throw new MidstreamError("the server's receipt says nothing", { code: "INTERNAL" });
-    const { seq, offset, deduplicated } = result.value;
-    return { seq: Number(seq), offset: Number(offset), deduplicated };
+    const { seq, offset, deduplicated, droppedCount } = result.value;
+    return { seq: Number(seq), offset: Number(offset), deduplicated, dropped: droppedCount };
   }
 
   private async startRun(request: Uint8Array): Promise<unknown> {
