@@ -11,7 +11,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[i
 from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
 
 from midstream.clock import Clock, ManualClock
-from midstream.v1 import run_service_pb2, stream_service_pb2, token_service_pb2, worker_service_pb2
+from midstream.v1 import (
+    run_service_pb2,
+    schema_service_pb2,
+    stream_service_pb2,
+    token_service_pb2,
+    worker_service_pb2,
+)
 from midstream_server import listening
 from midstream_server.agreed_clock import AgreedClock
 from midstream_server.domain.errors import Refused
@@ -22,6 +28,7 @@ from midstream_server.operations.gate import Gate
 from midstream_server.operations.hub import Hub
 from midstream_server.operations.pauses import Pauses
 from midstream_server.operations.replica import Replica
+from midstream_server.operations.schemas import Schemas
 from midstream_server.operations.timekeeper import Timekeeper
 from midstream_server.operations.work.dispatcher import Dispatcher
 from midstream_server.settings import Settings, split_address
@@ -36,6 +43,7 @@ from midstream_server.transport.guard import CallGuard
 from midstream_server.transport.interceptor import CallInterceptor
 from midstream_server.transport.register import register
 from midstream_server.transport.run_service import RunServicer
+from midstream_server.transport.schema_service import SchemaServicer
 from midstream_server.transport.stream_service import StreamServicer
 from midstream_server.transport.tls import TlsUnusable, grpc_credentials, ssl_context
 from midstream_server.transport.token_service import TokenServicer
@@ -49,7 +57,10 @@ STREAM_SERVICE: Final = stream_service_pb2.DESCRIPTOR.services_by_name["StreamSe
 RUN_SERVICE: Final = run_service_pb2.DESCRIPTOR.services_by_name["RunService"]
 WORKER_SERVICE: Final = worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"]
 TOKEN_SERVICE: Final = token_service_pb2.DESCRIPTOR.services_by_name["TokenService"]
-SERVICES: Final = tuple(service.full_name for service in (STREAM_SERVICE, RUN_SERVICE, WORKER_SERVICE, TOKEN_SERVICE))
+SCHEMA_SERVICE: Final = schema_service_pb2.DESCRIPTOR.services_by_name["SchemaService"]
+SERVICES: Final = tuple(
+    service.full_name for service in (STREAM_SERVICE, RUN_SERVICE, WORKER_SERVICE, TOKEN_SERVICE, SCHEMA_SERVICE)
+)
 
 MAX_REQUEST_BYTES: Final = 5 * 1024 * 1024
 """A batch is 1 MiB and a run's payload another; a larger one must get PAYLOAD_TOO_LARGE rather than a bare code."""
@@ -189,6 +200,8 @@ class Server:
             lease_us=self.settings.lease,
             unheld_expiry_us=self.settings.unheld_expiry,
         )
+        schemas = Schemas(store.schemas, max_payload_bytes=self.settings.limits.max_payload_bytes)
+        started.push_async_callback(schemas.close)
         replica = Replica(
             store,
             store.managed,
@@ -198,6 +211,7 @@ class Server:
             clock=self.clock,
             lease_us=self.settings.lease,
             unheld_expiry_us=self.settings.unheld_expiry,
+            schemas_changed=schemas.forget,
         )
         try:
             await replica.start()
@@ -210,6 +224,7 @@ class Server:
             store=store,
             managed=store.managed,
             outputs=store.outputs,
+            schemas=schemas,
             dispatcher=dispatcher,
             hub=hub,
             gate=self.gate,
@@ -234,6 +249,7 @@ class Server:
             (RUN_SERVICE, RunServicer(core, limits)),
             (WORKER_SERVICE, WorkerServicer(core, limits, lease_us=self.settings.lease)),
             (TOKEN_SERVICE, TokenServicer(core)),
+            (SCHEMA_SERVICE, SchemaServicer(core)),
         ]
 
     async def _add_services(self, grpc_server: grpc.aio.Server, servicers: Servicers) -> None:

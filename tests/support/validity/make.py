@@ -43,7 +43,7 @@ def _protobuf() -> Any:
 
 def _message_case(message: ProtobufType, payload: str) -> dict[str, Any]:
     try:
-        binary = message.read_json(payload)
+        binary, _ = message.from_json(payload)
     except Unfit:
         return {"json": payload, "valid": False}
     case: dict[str, Any] = {"json": payload, "binary": base64.b64encode(binary).decode(), "valid": True}

@@ -102,7 +102,7 @@ def accept(
     placed: list[Placed] = []
     in_batch: dict[str, Placed] = {}
     for draft in drafts:
-        key, _, _, size, _ = draft
+        key, _, _, size, _, _ = draft
         flaw = flaw_of(draft, stream_id, policy)
         if key is not None and (key in earlier or key in in_batch):
             outcomes.append(_again(draft, earlier.get(key) or _as_earlier(in_batch[key], at_us)))
@@ -167,7 +167,7 @@ def _as_earlier(placed: Placed, at_us: int) -> Earlier:
 
 
 def _again(draft: Draft, known: Earlier) -> Accepted | Refused:
-    if known.payload != draft.payload:
+    if known.payload not in (draft.payload, draft.sent):
         return errors.key_reused(draft.key or "", known.seq)
     return Accepted(known.seq, known.offset, known.at_us, deduplicated=True)
 

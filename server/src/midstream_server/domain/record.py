@@ -17,8 +17,9 @@ class Draft(NamedTuple):
     """A record that waits for its place.
 
     `payload` and `envelope` are the encoded record without its place: first the payload alone, so that a retry can be
-    compared byte for byte, then the rest. Nothing below the transport looks into them. `size` is the payload's content
-    in bytes. `flaw` says why the record cannot be stored; it counts only after the checks that come before it.
+    compared byte for byte, then the rest. Nothing but the door looks into them. `size` is the payload's content in
+    bytes. `flaw` says why the record cannot be stored; it counts only after the checks that come before it. `sent` is
+    the payload as it came, where the door has put another form in its place: a retry may be of one stored before that.
     """
 
     key: str | None
@@ -26,6 +27,7 @@ class Draft(NamedTuple):
     envelope: bytes
     size: int
     flaw: Refused | None = None
+    sent: bytes | None = None
 
 
 class StoredRecord(NamedTuple):

@@ -7,6 +7,7 @@ from midstream.clock import Clock
 from midstream_server.drain import Drain
 from midstream_server.operations.gate import Gate
 from midstream_server.operations.hub import Hub
+from midstream_server.operations.schemas import Schemas
 from midstream_server.operations.work.dispatcher import Dispatcher
 from midstream_server.store import Store
 from midstream_server.store.managed import ManagedStore
@@ -21,6 +22,7 @@ class Core:
     store: Store
     managed: ManagedStore
     outputs: OutputStore
+    schemas: Schemas
     dispatcher: Dispatcher
     hub: Hub
     gate: Gate

@@ -27,5 +27,24 @@ def read_token(token: str, filters: str) -> int | None:
     return position
 
 
+def write_text_token(position: str, filters: str) -> str:
+    """The same for a position that is a text."""
+    return base64.urlsafe_b64encode(_digest(filters) + position.encode()).decode().rstrip("=")
+
+
+def read_text_token(token: str, filters: str) -> str:
+    """The position; empty for the first page. Raises Refused for a token of another request, or of none."""
+    if not token:
+        return ""
+    try:
+        raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        position = raw[8:].decode()
+    except (binascii.Error, ValueError):
+        raw, position = b"", ""
+    if not position or "\0" in position or raw[:8] != _digest(filters):
+        raise errors.field_invalid("page_token", "is not a token of this request; begin again with an empty one")
+    return position
+
+
 def _digest(filters: str) -> bytes:
     return hashlib.blake2b(filters.encode(), digest_size=8).digest()

@@ -13,6 +13,7 @@ from midstream_server.domain.names import check_name
 from midstream_server.domain.record import Draft
 from midstream_server.domain.scope import Action
 from midstream_server.operations.core import Core
+from midstream_server.operations.door import through_the_door
 from midstream_server.telemetry.metrics import ACCEPTED, DEDUPLICATED
 
 
@@ -33,8 +34,11 @@ async def send(
         now_us = core.clock.now_us()
         caller.check(Action.SEND, run_id, stream_id)
         caller.standing.take(len(drafts), now_us=now_us)
+        drafts, policy = await through_the_door(core.schemas, caller, stream_id, drafts)
         uses = None if caller.token is None else caller.token.uses
-        outcomes = await core.store.append(caller.namespace, run_id, stream_id, drafts, now_us=now_us, uses=uses)
+        outcomes = await core.store.append(
+            caller.namespace, run_id, stream_id, drafts, now_us=now_us, uses=uses, policy=policy
+        )
     except Refused as refused:
         outcomes = [refused] * len(drafts)
     for result, count in Counter(map(_result, outcomes)).items():

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 from midstream import ulid
 from midstream_server.domain import errors
+from midstream_server.domain.caller import Caller
 from midstream_server.domain.limits import BATCH_RECORDS, DURATION_US
 from midstream_server.domain.names import check_name
+from midstream_server.domain.policy import Policy
 from midstream_server.domain.record import Draft
 from midstream_server.domain.run import Kind, Run
 from midstream_server.operations.core import Core
+from midstream_server.operations.door import through_the_door
 from midstream_server.store import NewRun
 
 
@@ -26,7 +29,7 @@ class Spec:
 
 
 async def start_run(
-    core: Core, namespace: str, run_id: str, spec: Spec, first_records: Sequence[tuple[str, Draft]]
+    core: Core, caller: Caller, run_id: str, spec: Spec, first_records: Sequence[tuple[str, Draft]]
 ) -> tuple[Run, bool]:
     """Creates a managed run, or finds it; true if created. Raises Refused."""
     if len(first_records) > BATCH_RECORDS:
@@ -36,19 +39,19 @@ async def start_run(
     for index, (stream_id, _) in enumerate(first_records):
         check_name(f"records[{index}].stream_id", stream_id)
     check_name("spec.task", spec.task)
-    return await _create(core, namespace, run_id, spec, Kind.MANAGED, first_records, compare_content=True)
+    return await _create(core, caller, run_id, spec, Kind.MANAGED, first_records, compare_content=True)
 
 
-async def attach_run(core: Core, namespace: str, run_id: str, spec: Spec) -> tuple[Run, bool]:
+async def attach_run(core: Core, caller: Caller, run_id: str, spec: Spec) -> tuple[Run, bool]:
     """Creates an attached run, or finds it; true if created. Raises Refused."""
     if spec.task:
         check_name("spec.task", spec.task)
-    return await _create(core, namespace, run_id, spec, Kind.ATTACHED, (), compare_content=spec.has_payload)
+    return await _create(core, caller, run_id, spec, Kind.ATTACHED, (), compare_content=spec.has_payload)
 
 
 async def _create(
     core: Core,
-    namespace: str,
+    caller: Caller,
     run_id: str,
     spec: Spec,
     kind: Kind,
@@ -64,8 +67,13 @@ async def _create(
         raise errors.field_invalid(
             "spec.max_duration", f"is {spec.max_duration_us / 1e6:g} s, must be over 0 and at most 10 years"
         )
+    checked: list[tuple[str, Draft]] = []
+    policies: dict[str, Policy] = {}
+    for stream_id, draft in first_records:
+        (passed,), policies[stream_id] = await through_the_door(core.schemas, caller, stream_id, [draft])
+        checked.append((stream_id, passed))
     new = NewRun(
-        namespace=namespace,
+        namespace=caller.namespace,
         run_id=run_id or new_run_id(),
         task=spec.task,
         kind=kind,
@@ -73,7 +81,8 @@ async def _create(
         digest=_digest(spec, first_records),
         compare_content=compare_content,
         max_duration_us=spec.max_duration_us,
-        first_records=first_records,
+        first_records=checked,
+        policies=policies,
     )
     run, created = await core.store.create_run(new, now_us=core.clock.now_us())
     core.timers_changed()

@@ -11,6 +11,7 @@ from midstream_server.store.interface import Store
 from midstream_server.store.managed import NO_SEATS, ManagedStore, Seats
 from midstream_server.store.outputs import OutputStore
 from midstream_server.store.postgres import PostgresStore
+from midstream_server.store.schemas import SchemaStore
 from midstream_server.store.sqlite import SqliteStore
 
 
@@ -25,6 +26,9 @@ class WholeStore(Store, Protocol):
 
     @property
     def credentials(self) -> CredentialStore: ...
+
+    @property
+    def schemas(self) -> SchemaStore: ...
 
 
 async def open_store(

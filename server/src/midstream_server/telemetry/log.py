@@ -114,6 +114,11 @@ def pause_noticed() -> None:
     _log.warning("pause_noticed")
 
 
+def schemas_delayed(*, error: BaseException) -> None:
+    """Whether schemas have changed could not be seen; each namespace's are read again."""
+    _log.warning("schemas_delayed", **_told(error))
+
+
 def claims_delayed(*, error: BaseException) -> None:
     """Queued runs could not be claimed for the workers here; they are tried again soon."""
     _log.warning("claims_delayed", **_told(error))

@@ -43,7 +43,7 @@ class RunServicer:
             check_spec("access", access)
         run, created = await start_run(
             self._core,
-            caller.namespace,
+            caller,
             run_id,
             convert.spec(request.spec, self._drafter),
             [
@@ -61,7 +61,7 @@ class RunServicer:
         caller.check_backend()
         run, created = await attach_run(
             self._core,
-            caller.namespace,
+            caller,
             request.run_id,
             convert.spec(request.spec, self._drafter),
         )

@@ -40,17 +40,17 @@ class ProtobufType:
         except _UNREADABLE as error:
             problem = f"is no {self.type_name} in its binary form: {_short(error)}"
             raise Unfit([Violation("", problem, "type")]) from None
-        self._check(message)
+        violations = self._violations(message)
+        if violations:
+            raise Unfit(violations)
 
-    def from_json(self, text: str) -> bytes:
-        """The binary form of what the JSON text says. The same text gives the same bytes. Raises Unfit."""
+    def from_json(self, text: str) -> tuple[bytes, list[Violation]]:
+        """The binary form of what the JSON text says, and what rules that breaks. The same text gives the same bytes.
+
+        Raises Unfit where the text says no message of the type.
+        """
         message = self._read(text)
-        self._check(message)
-        return message.to_binary()
-
-    def read_json(self, text: str) -> bytes:
-        """The same without a look at the rules. Raises Unfit."""
-        return self._read(text).to_binary()
+        return message.to_binary(), self._violations(message)
 
     def _read(self, text: str) -> Message:
         try:
@@ -80,13 +80,11 @@ class ProtobufType:
         except (*_UNREADABLE, KeyError, AssertionError, AttributeError) as error:
             raise schema_invalid(f"cannot be built: {_short(error)}", file=file) from None
 
-    def _check(self, message: Message) -> None:
+    def _violations(self, message: Message) -> list[Violation]:
         try:
-            found = self._validator.collect_violations(message)
+            return _as_violations(self._validator.collect_violations(message))
         except (EvaluationError, CompilationError) as error:
-            raise Unfit([Violation("", f"a rule cannot be evaluated: {_short(error)}", "evaluation")]) from None
-        if found:
-            raise Unfit(_violations(found))
+            return [Violation("", f"a rule cannot be evaluated: {_short(error)}", "evaluation")]
 
     @cached_property
     def _registry(self) -> Registry:
@@ -127,7 +125,7 @@ def _reachable(root: DescMessage) -> list[DescMessage]:
     return list(reversed(found.values()))
 
 
-def _violations(found: Iterable[Any]) -> list[Violation]:
+def _as_violations(found: Iterable[Any]) -> list[Violation]:
     violations = []
     for each in found:
         proto = each.proto

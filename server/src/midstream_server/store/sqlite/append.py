@@ -122,6 +122,6 @@ def _insert(tx: Transaction, run_no: int, stream_no: int, at_us: int, placed: Se
                 bytes_through,
                 len(payload),
             )
-            for (key, payload, envelope, _, _), seq, offset, bytes_through in placed
+            for (key, payload, envelope, _, _, _), seq, offset, bytes_through in placed
         ],
     )

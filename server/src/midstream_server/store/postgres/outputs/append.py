@@ -104,7 +104,7 @@ async def append_attached(
         limits=replace(limits, max_unread_records=_NO_BOUND, max_unread_bytes=_NO_BOUND),
         now_us=now_us,
     )
-    for (key, payload, envelope, _, _), _, _, _ in verdict.placed:
+    for (key, payload, envelope, _, _, _), _, _, _ in verdict.placed:
         rows.add(stream_id, payload + envelope, key=key, payload_length=len(payload))
     await rows.write()
     return verdict.outcomes
