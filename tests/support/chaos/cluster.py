@@ -10,7 +10,7 @@ from typing import Any, Self
 from support.chaos.scenario import quiet_port, to_the_end
 from support.postgres import Postgres, asked
 from support.proxy import Proxy
-from support.server_process import ServerProcess
+from support.server_process import ServerProcess, StartFailed
 
 LEASE = "2s"
 CATCH_UP_SECONDS = 30.0
@@ -160,6 +160,18 @@ class Cluster:
             await to_the_end(self.database.kill9)
             await to_the_end(self.database.start)
         await asyncio.gather(*(to_the_end(server.start) for server in self.servers))
+
+    def start_server(self, number: int) -> None:
+        """Again and again while it cannot, as whatever keeps servers running does: it wants its database at its start."""
+        give_up = time.monotonic() + CATCH_UP_SECONDS
+        while True:
+            try:
+                self.servers[number].start()
+            except StartFailed:
+                if time.monotonic() > give_up:
+                    raise
+            else:
+                return
 
     @property
     def address(self) -> str:

@@ -63,16 +63,16 @@ class Attack:
     async def _kill(self, target: str) -> Heal:
         kind, _, name = target.partition(" ")
         if kind == "server":
-            server = self._cluster.servers[int(name)]
-            await to_the_end(server.kill9)
-            return lambda: _blocking(server.start)
+            number = int(name)
+            await to_the_end(self._cluster.servers[number].kill9)
+            return lambda: _blocking(lambda: self._cluster.start_server(number))
         await to_the_end(lambda: self._fleet.kill(name))
         return lambda: _blocking(lambda: self._fleet.start(name))
 
     async def _drain(self, target: str) -> Heal:
-        server = self._cluster.servers[int(target.partition(" ")[2])]
-        await to_the_end(server.terminate)
-        return lambda: _blocking(server.start)
+        number = int(target.partition(" ")[2])
+        await to_the_end(self._cluster.servers[number].terminate)
+        return lambda: _blocking(lambda: self._cluster.start_server(number))
 
     async def _pause(self, target: str) -> Heal:
         kind, _, name = target.partition(" ")

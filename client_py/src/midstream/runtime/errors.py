@@ -35,6 +35,19 @@ class CannotGoOn(Exception):
     """The run cannot go on with this code, and its log is as good as ever: other code can take it on."""
 
 
+class TurnNeverEnds(CannotGoOn):
+    """The task has kept its loop busy for `callbacks` callbacks in one turn, and waits for nothing."""
+
+    def __init__(self, callbacks: int) -> None:
+        super().__init__(
+            f"one turn of the task has gone on for {callbacks:,} callbacks, and waits for nothing.\n"
+            "Nothing comes while a turn goes on, no record and no time: a loop that polls (`while ...: await "
+            "asyncio.sleep(0)`) goes on for ever. Wait for a stream, an event or a sleep of some length instead, or put "
+            "the work into a step; deploy that, and the run goes on. Or cancel the run and start it anew."
+        )
+        self.callbacks = callbacks
+
+
 class RecordUnreadable(CannotGoOn):
     """The task ended with a RecordInvalid: what is stored does not fit what its code declares."""
 

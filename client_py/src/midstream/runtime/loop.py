@@ -12,6 +12,7 @@ from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
+from midstream.runtime.errors import TurnNeverEnds
 from midstream.runtime.operations import Operations
 from midstream.runtime.refused import RefusesIO
 from midstream.runtime.timers import Timers
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _log: Final = logging.getLogger("midstream")
 _MOST_AWAITS_IN_CLEANUP: Final = 100
+_MOST_CALLBACKS: Final = 1_000_000
+"""In one turn, which takes some seconds. By then a turn will not end, and nobody would ever know what keeps the run."""
 
 
 class RunFuture(asyncio.Future[T]):
@@ -104,11 +107,15 @@ class TurnLoop(RefusesIO, asyncio.AbstractEventLoop):  # type: ignore[misc]
                 gc.enable()
 
     def run_dry(self) -> None:
-        """Runs what is ready, and what that makes ready, until nothing is."""
+        """Runs what is ready, and what that makes ready, until nothing is. Raises TurnNeverEnds."""
         ready = self._ready
+        callbacks = 0
         while ready:
             with suppress(SystemExit):  # the task that raised it holds it as its exception
                 while ready:
+                    callbacks += 1
+                    if callbacks > _MOST_CALLBACKS:
+                        raise TurnNeverEnds(_MOST_CALLBACKS)
                     handle = ready.popleft()
                     if not handle._cancelled:
                         handle._run()
