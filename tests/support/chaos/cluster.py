@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -159,10 +160,10 @@ class Cluster:
         if self.nodes:
             await to_the_end(self.database.kill9)
             await to_the_end(self.database.start)
-        await asyncio.gather(*(to_the_end(server.start) for server in self.servers))
+        await asyncio.gather(*(to_the_end(partial(self.start_server, each)) for each in range(len(self.servers))))
 
     def start_server(self, number: int) -> None:
-        """Again and again while it cannot, as whatever keeps servers running does: it wants its database at its start."""
+        """Tries again while it cannot, as whatever keeps servers running does: one that starts wants its database."""
         give_up = time.monotonic() + CATCH_UP_SECONDS
         while True:
             try:

@@ -42,8 +42,8 @@ class TurnNeverEnds(CannotGoOn):
         super().__init__(
             f"one turn of the task has gone on for {callbacks:,} callbacks, and waits for nothing.\n"
             "Nothing comes while a turn goes on, no record and no time: a loop that polls (`while ...: await "
-            "asyncio.sleep(0)`) goes on for ever. Wait for a stream, an event or a sleep of some length instead, or put "
-            "the work into a step; deploy that, and the run goes on. Or cancel the run and start it anew."
+            "asyncio.sleep(0)`) goes on for ever. Wait for a stream, an event or a sleep of some length instead, or "
+            "put the work into a step; deploy that, and the run goes on. Or cancel the run and start it anew."
         )
         self.callbacks = callbacks
 
