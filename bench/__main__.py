@@ -19,6 +19,9 @@ from bench.figures import (
     idle_subscriptions,
     managed_rate,
     managed_run,
+    many_lives,
+    many_servers,
+    million_suspended,
     node_send,
     one_at_a_time,
     output,
@@ -52,6 +55,9 @@ FIGURES: dict[str, Measure] = {
     "node_send": node_send.measure,
     "web_unary": web_unary.measure,
     "web_idle": web_idle.measure,
+    "many_servers": many_servers.measure,
+    "million_suspended": million_suspended.measure,
+    "many_lives": many_lives.measure,
 }
 
 
@@ -77,8 +83,8 @@ def main() -> None:
     described = machine.describe(out.parent)
     versions = machine.versions()
     sizes = SMOKE if options.smoke else FULL
-    if options.suspended_runs is not None:
-        sizes = replace(sizes, suspended_runs=options.suspended_runs)
+    given = {name: getattr(options, name) for name in ("suspended_runs", "clones", "lives")}
+    sizes = replace(sizes, **{name: count for name, count in given.items() if count is not None})
     figures = asyncio.run(measure(sizes, names=options.figures, parent=out.parent))
     result: dict[str, Any] = {
         "taken_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -100,6 +106,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("figures", nargs="*", default=list(FIGURES), help=f"of {', '.join(FIGURES)}; default: all")
     parser.add_argument("--smoke", action="store_true", help="tiny counts: shows that all of it runs, measures nothing")
     parser.add_argument("--suspended-runs", type=int, metavar="N", help="how many runs wait; default: 100,000")
+    parser.add_argument("--clones", type=int, metavar="N", help="suspended runs in PostgreSQL; default: 100,000")
+    parser.add_argument("--lives", type=int, metavar="N", help="runs that live on PostgreSQL; default: 5,000")
     parser.add_argument("--markdown", action="store_true", help="print Markdown instead of a table")
     parser.add_argument("--out", type=Path, default=RESULTS / "latest.json", help="where the JSON goes")
     options = parser.parse_args()

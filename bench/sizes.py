@@ -52,6 +52,15 @@ class Sizes:
     managed_runs: int = 100
     """Runs a repeat that are started, suspended, resumed and finished."""
 
+    clones: int = 100_000
+    """Suspended runs in a database, copied there."""
+
+    wake_ups: int = 200
+    """Latency samples a repeat of waking one of them."""
+
+    lives: int = 5_000
+    """Runs that are started, suspended, resumed and finished by a worker that does nothing."""
+
     cancels: int = 20
     """Steps a repeat that a cancel stops."""
 
@@ -73,6 +82,9 @@ SMOKE = Sizes(
     log_entries=(10, 20),
     suspended_runs=20,
     managed_runs=3,
+    clones=50,
+    wake_ups=3,
+    lives=30,
     cancels=1,
 )
 """Shows that every figure runs; its numbers mean nothing."""

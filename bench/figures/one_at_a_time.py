@@ -22,16 +22,21 @@ events = input_stream(STREAM, bytes)
 class Listener:
     """An attached run whose handler notes when it was entered, and a client that sends to it."""
 
-    def __init__(self, url: str, payload_bytes: int) -> None:
+    def __init__(self, url: str, payload_bytes: int, *, send_url: str | None = None) -> None:
+        """`send_url`: another server, to which it sends."""
         self._url = url
+        self._send_url = send_url
         self._payload = os.urandom(payload_bytes)
         self._entered = 0
         self._heard = asyncio.Event()
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> "Listener":
-        self._client = await self._open.enter_async_context(midstream.connect(self._url))
-        self._run = await self._open.enter_async_context(self._client.attach(task="bench"))
+        client = await self._open.enter_async_context(midstream.connect(self._url))
+        self._run = await self._open.enter_async_context(client.attach(task="bench"))
+        self._sender = client
+        if self._send_url is not None:
+            self._sender = await self._open.enter_async_context(midstream.connect(self._send_url))
         events.on(self._handle)
         return self
 
@@ -51,7 +56,7 @@ class Listener:
         for _ in range(count):
             self._heard.clear()
             began = time.perf_counter_ns()
-            await self._client.send(self._run.id, STREAM, self._payload)
+            await self._sender.send(self._run.id, STREAM, self._payload)
             to_receipt.append((time.perf_counter_ns() - began) / 1e6)
             await self._heard.wait()
             to_handler.append((self._entered - began) / 1e6)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from collections import deque
+from collections.abc import Sequence
 from functools import partial
 
 from grpc import aio
@@ -15,6 +16,7 @@ from bench.limits.sqlite import BareTable, one_table, store_schema
 from bench.measure import Aim, Figure, Spread, interleave, values
 from bench.metrics import committed
 from bench.runs import attach_runs
+from bench.sizes import Sizes
 from midstream.v1 import stream_service_pb2, stream_service_pb2_grpc
 
 AIM = Aim(0.6, at_most=False)
@@ -93,6 +95,11 @@ async def _send_frames(context: Context, channel: aio.Channel) -> float:
     """Records a second of requests that were built before the clock started."""
     sizes = context.sizes
     run_ids = await attach_runs(channel, sizes.pipelined_records // sizes.records_per_run)
+    return await send_frames(sizes, channel, run_ids)
+
+
+async def send_frames(sizes: Sizes, channel: aio.Channel, run_ids: Sequence[str]) -> float:
+    """The same, into the runs."""
     frames = deque(
         stream_service_pb2.SendRequest.FromString(send_request(run_id, sizes.frame_records, sizes.payload_bytes))
         for run_id in run_ids

@@ -1,23 +1,21 @@
 """What suspended runs cost: memory of the server each, and time of a send to another run among them."""
 
 import asyncio
-import time
+import itertools
 
 from grpc import aio
 
 from bench.beside import send_among, server_in
 from bench.context import Context
-from bench.frames import STREAM
+from bench.fake_worker import Assigned, FakeWorker, suspend
 from bench.measure import Aim, Figure, values
 from bench.processes import Child
-from midstream.v1 import run_pb2, run_service_pb2, worker_service_pb2
-from midstream.v1.entry_pb2 import Checkpoint
+from midstream.v1 import run_pb2, run_service_pb2
 from midstream.v1.run_service_pb2_grpc import RunServiceStub
-from midstream.v1.worker_service_pb2_grpc import WorkerServiceStub
+from midstream.v1.worker_service_pb2 import WorkRequest
 
 TASK = "bench-suspended"
 IN_FLIGHT = 200
-BEAT_SECONDS = 2
 MEMORY_AIM = Aim(1, at_most=True)
 
 
@@ -64,37 +62,10 @@ async def _start(channel: aio.Channel, count: int) -> None:
 
 
 async def _suspend(channel: aio.Channel, count: int) -> None:
-    """A worker by raw frames: suspends each run that it is lent, listening to one stream, until all are."""
-    request = worker_service_pb2.WorkRequest
-    call: aio.StreamStreamCall[worker_service_pb2.WorkRequest, worker_service_pb2.WorkResponse]
-    call = WorkerServiceStub(channel).Work()
-    version = request.TaskVersion(task=TASK, code_version="1")
-    opening = request.Open(worker_id="bench", tasks=[version], runtime="python3.11", credit=IN_FLIGHT)
-    await call.write(request(open=opening))
-    suspended = 0
-    next_beat = 0.0
-    while suspended < count:
-        frame = await call.read()
-        if not isinstance(frame, worker_service_pb2.WorkResponse):
-            raise RuntimeError(f"the worker's call ended after {suspended} runs")
-        match frame.WhichOneof("frame"):
-            case "assigned":
-                assigned = frame.assigned
-                suspend = request.Suspend(
-                    run_id=assigned.run_id,
-                    epoch=assigned.epoch,
-                    checkpoint=Checkpoint(applied_offset=assigned.last_offset),
-                    listening=[STREAM],
-                )
-                await call.write(request(suspend=suspend))
-            case "suspended":
-                suspended += 1
-                await call.write(request(credit=request.Credit(runs=1)))
-                if time.monotonic() > next_beat:
-                    next_beat = time.monotonic() + BEAT_SECONDS
-                    await call.write(request(heartbeat=request.Heartbeat()))
-            case "opened" | "entries":
-                pass
-            case unexpected:
-                raise RuntimeError(f"the server answered {unexpected}")
-    call.cancel()
+    """Suspends each run that the worker is lent, until all are."""
+    suspended = itertools.count(1)
+
+    async def decide(run: Assigned) -> WorkRequest:
+        return suspend(run)
+
+    await FakeWorker(channel, TASK, credit=IN_FLIGHT).work(decide, lambda _: next(suspended) < count)

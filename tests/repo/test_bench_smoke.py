@@ -23,6 +23,9 @@ EXPECTED = {
     "web_unary": {"web_unary_latency", "web_unary_rate"},
     "web_idle": {"web_idle_tail_memory", "web_idle_socket_memory", "web_idle_latency"},
     "output": {"output_latency", "output_rate"},
+    "many_servers": {"append_1_servers", "append_2_servers", "append_3_servers", "across_servers"},
+    "million_suspended": {"wake_among_many", "server_of_many"},
+    "many_lives": {"lives_memory", "lives_rate"},
     "managed_rate": {"warm_run_memory", "run_lives"},
 }
 

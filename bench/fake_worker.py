@@ -1,0 +1,82 @@
+"""A worker by raw frames, which executes nothing: it is the server that is measured."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+from grpc import aio
+
+from bench.frames import STREAM
+from midstream.v1 import worker_service_pb2 as pb
+from midstream.v1.entry_pb2 import Checkpoint
+from midstream.v1.worker_service_pb2_grpc import WorkerServiceStub
+
+BEAT_SECONDS = 2
+
+Assigned: TypeAlias = pb.WorkResponse.Assigned
+
+
+class FakeWorker:
+    """`decide` gets each run that is assigned, and returns what is said of it: `suspend` or `finish`."""
+
+    def __init__(self, channel: aio.Channel, task: str, *, credit: int) -> None:
+        self._call: aio.StreamStreamCall[pb.WorkRequest, pb.WorkResponse]
+        self._call = WorkerServiceStub(channel).Work()
+        self._open = pb.WorkRequest.Open(
+            worker_id="bench",
+            tasks=[pb.WorkRequest.TaskVersion(task=task, code_version="1")],
+            runtime="python3.11",
+            credit=credit,
+        )
+        self._next_beat = 0.0
+
+    async def work(
+        self,
+        decide: Callable[[Assigned], Awaitable[pb.WorkRequest]],
+        told: Callable[[pb.WorkResponse], bool],
+    ) -> None:
+        """Until `told`, which hears of each run that is suspended or finished, returns False."""
+        await self._call.write(pb.WorkRequest(open=self._open))
+        while True:
+            frame = await self._call.read()
+            if not isinstance(frame, pb.WorkResponse):
+                raise RuntimeError(f"the worker's call ended: {await self._call.details()}")
+            match frame.WhichOneof("frame"):
+                case "assigned":
+                    await self._call.write(await decide(frame.assigned))
+                case "suspended" | "finished":
+                    await self._call.write(pb.WorkRequest(credit=pb.WorkRequest.Credit(runs=1)))
+                    await self._beat()
+                    if not told(frame):
+                        break
+                case "opened" | "entries":
+                    pass
+                case unexpected:
+                    raise RuntimeError(f"the server answered {unexpected}: {frame}")
+        self._call.cancel()
+
+    async def _beat(self) -> None:
+        if time.monotonic() > self._next_beat:
+            self._next_beat = time.monotonic() + BEAT_SECONDS
+            await self._call.write(pb.WorkRequest(heartbeat=pb.WorkRequest.Heartbeat()))
+
+
+def suspend(run: Assigned, *, consumed: int = 0) -> pb.WorkRequest:
+    """The run has applied everything and waits for the stream's next record."""
+    said = pb.WorkRequest.Suspend(
+        run_id=run.run_id, epoch=run.epoch, checkpoint=_checkpoint(run, consumed), listening=[STREAM]
+    )
+    return pb.WorkRequest(suspend=said)
+
+
+def finish(run: Assigned, *, consumed: int = 0) -> pb.WorkRequest:
+    said = pb.WorkRequest.Finish(run_id=run.run_id, epoch=run.epoch, checkpoint=_checkpoint(run, consumed))
+    said.outcome.result.json = "null"
+    return pb.WorkRequest(finish=said)
+
+
+def _checkpoint(run: Assigned, consumed: int) -> Checkpoint:
+    checkpoint = Checkpoint(applied_offset=run.last_offset)
+    if consumed:
+        checkpoint.consumed.add(stream_id=STREAM, cursor=consumed)
+    return checkpoint
