@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from midstream_server.domain import errors
 from midstream_server.domain.accept import Accepted, Allowance, Earlier, Head, Placed, accept, flaw_of
@@ -90,19 +91,30 @@ async def append(tx: Transaction, call: AppendCall) -> Outcomes:
 
 async def _append_and_wake(tx: Transaction, call: AppendCall) -> Outcomes | Refused:
     run = _run_of(tx, call)
-    woken = run.state is State.SUSPENDED and await fire_operation_timers(tx, run.no, now_us=call.now_us)
+    timers_due, listens = False, False
+    if run.state is State.SUSPENDED:
+        timers_due, listens = await _waits_for(tx, run, call.stream_id, now_us=call.now_us)
+    woken = timers_due and await fire_operation_timers(tx, run.no, now_us=call.now_us)
     (outcomes,) = await _append(tx, [call])
     accepted = not isinstance(outcomes, Refused) and any(
         isinstance(each, Accepted) and not each.deduplicated for each in outcomes
     )
-    if run.state is State.SUSPENDED and (woken or (accepted and await _listens(tx, run, call.stream_id))):
+    if woken or (accepted and listens):
         await make_runnable(tx, call.seats, run.no, now_us=call.now_us)
     return outcomes
 
 
-async def _listens(tx: Transaction, run: RunRow, stream_id: str) -> bool:
-    epoch: int = await tx.fetchval("SELECT listening_epoch FROM streams WHERE run = $1 AND id = $2", run.no, stream_id)
-    return epoch == run.epoch
+async def _waits_for(tx: Transaction, run: RunRow, stream_id: str, *, now_us: int) -> tuple[bool, bool]:
+    """Whether a timer of the suspended run is due, and whether it listens to the stream."""
+    row: Any = await tx.fetchrow(
+        "SELECT EXISTS (SELECT FROM operation_timers WHERE run = $1 AND due_us <= $2), "
+        "EXISTS (SELECT FROM streams WHERE run = $1 AND id = $3 AND listening_epoch = $4)",
+        run.no,
+        now_us,
+        stream_id,
+        run.epoch,
+    )
+    return row[0], row[1]
 
 
 async def _append(tx: Transaction, calls: Sequence[AppendCall]) -> list[Outcomes | Refused]:

@@ -7,7 +7,7 @@ from midstream_server.domain.run import EntryKind, State
 from midstream_server.store.managed import Assignment, LogPage, StoredEntry
 from midstream_server.store.postgres.connections import Connection
 from midstream_server.store.postgres.read import bounded
-from midstream_server.store.postgres.transaction import Source
+from midstream_server.store.postgres.transaction import RunRow, Source, Transaction
 
 _COLUMNS: Final = "log_offset, kind, at_us, body, streams.id, seq"
 _ALL: Final = bounded(
@@ -43,6 +43,20 @@ async def read_entries(
         return None
     task, state, epoch, generation, generation_offset, last_offset = run
     begin = 0 if all_generations else generation_offset
+    entries = await _entries(connection, run_no, begin, last_offset, after_offset, max_entries, max_bytes)
+    return LogPage(entries, task, State(state), epoch, generation, last_offset)
+
+
+async def first_entries(tx: Transaction, run: RunRow, *, max_entries: int, max_bytes: int) -> LogPage:
+    """Of a locked run, as the transaction has left it so far: nothing is asked that it knows."""
+    last_offset, _ = await tx.last_entry(run.no)
+    entries = await _entries(tx, run.no, run.generation_offset, last_offset, 0, max_entries, max_bytes)
+    return LogPage(entries, run.task, run.state, run.epoch, run.generation, last_offset)
+
+
+async def _entries(
+    connection: Source, run_no: int, begin: int, last_offset: int, after_offset: int, max_entries: int, max_bytes: int
+) -> list[StoredEntry]:
     entries: list[StoredEntry] = []
     if after_offset + 1 < begin:
         rows = await connection.fetch(_UNREAD, max_entries, max_bytes, run_no, after_offset, begin)
@@ -53,8 +67,7 @@ async def read_entries(
             _ALL, max_entries - len(entries), room, run_no, max(after_offset, begin - 1), last_offset
         )
         entries += [StoredEntry(*row) for row in rows]
-    entries = [entry._replace(kind=EntryKind(entry.kind)) for entry in entries]
-    return LogPage(entries, task, State(state), epoch, generation, last_offset)
+    return [entry._replace(kind=EntryKind(entry.kind)) for entry in entries]
 
 
 async def assignments(connection: Connection, run_no: int, *, limit: int) -> list[Assignment]:
