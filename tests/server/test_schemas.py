@@ -265,3 +265,35 @@ async def test_batches_keep_their_order_while_schemas_change(
     async for response in call:
         assert response.receipts[0].WhichOneof("result") == "accepted"
     assert [record.payload.json for record in await listed(stubs, run_id)] == [str(number) for number in range(100)]
+
+
+async def test_a_change_that_breaks_others_is_refused_and_can_be_forced(schemas: "SchemaServiceAsyncStub") -> None:
+    await register(schemas, message_set(TEXT + "int32 number = 2;"))
+    changed = message_set("int32 text = 1;")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await register(schemas, changed)
+    assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert violations_in(status_of(caught.value)) == [
+        ("acme.Message.text", "FIELD_WIRE_COMPATIBLE_TYPE"),
+        ("acme.Message.number", "FIELD_NO_DELETE_UNLESS_NUMBER_RESERVED"),
+    ]
+    (registered,) = await register(schemas, changed, force=True)
+    assert registered.schema.version == 2
+    assert registered.warnings == [
+        "forced: field text = 1 of acme.Message was of type string and would be of type int32",
+        "forced: message acme.Message has no field number = 2 any more, and the number is not reserved",
+    ]
+    await register(schemas, message_set("int32 text = 1; string more = 3;"))
+
+
+async def test_another_kind_or_type_is_refused(schemas: "SchemaServiceAsyncStub") -> None:
+    await register_json(schemas, JSON_TEXT)
+    assert await reason_of(register(schemas, message_set(TEXT))) == "SCHEMA_INCOMPATIBLE"
+    await register(schemas, message_set(TEXT), force=True)
+    assert await reason_of(register_json(schemas, JSON_TEXT)) == "SCHEMA_INCOMPATIBLE"
+
+
+async def test_a_narrower_json_schema_is_warned_of(schemas: "SchemaServiceAsyncStub") -> None:
+    await register_json(schemas, JSON_TEXT)
+    (registered,) = await register_json(schemas, JSON_TEXT | {"required": ["text", "more"]})
+    assert (registered.schema.version, registered.warnings) == (2, ["the payload: 'more' is required now"])

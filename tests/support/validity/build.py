@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-_BUF = shutil.which("buf", path=str(Path(sys.executable).parent)) or "buf"
+BUF = shutil.which("buf", path=str(Path(sys.executable).parent)) or "buf"
 _MODULES = ("proto", "third_party/protovalidate", "third_party/googleapis")
 
 
@@ -32,7 +32,7 @@ def _build(files: tuple[tuple[str, str], ...]) -> bytes:
         (workspace / "buf.yaml").write_text(f"version: v2\nmodules:\n{paths}")
         chosen = [argument for path, _ in files for argument in ("--path", f"own/{path}")]
         built = subprocess.run(
-            [_BUF, "build", *chosen, "--as-file-descriptor-set", "-o", "-"],
+            [BUF, "build", *chosen, "--as-file-descriptor-set", "-o", "-"],
             cwd=workspace,
             capture_output=True,
             check=False,
