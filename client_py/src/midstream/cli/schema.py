@@ -12,6 +12,7 @@ import click
 from midstream import Client, InputStream, RegisteredSchema, Schema, StreamOptions
 from midstream.cli import output, shapes, text
 from midstream.cli.options import Options, common_options
+from midstream.cli.proto_text import proto_text
 from midstream.cli.running import with_client
 from midstream.schema_request import has_schema, request_for
 from midstream.v1.schema_service_pb2 import RegisterSchemasRequest
@@ -141,7 +142,7 @@ def show(options: Options, stream: str, version: int | None) -> None:
         if found.json_schema is not None:
             output.paragraph(json.dumps(found.json_schema, indent=2, ensure_ascii=False))
         else:
-            output.paragraph(_proto_text(found))
+            output.paragraph(proto_text(found.file_descriptor_set))
 
     with_client(options, work)
 
@@ -253,13 +254,3 @@ def _definition(schema: Schema) -> shapes.Json:
     if schema.json_schema is not None:
         return {"json_schema": schema.json_schema}
     return {"file_descriptor_set": shapes.base64_text(schema.file_descriptor_set)}
-
-
-def _proto_text(schema: Schema) -> str:
-    """The type's own file, as protobuf describes it."""
-    from google.protobuf.descriptor_pb2 import FileDescriptorSet
-
-    described = FileDescriptorSet.FromString(schema.file_descriptor_set)
-    package, _, _ = schema.type_name.rpartition(".")
-    own = [file for file in described.file if file.package == package] or list(described.file)
-    return "\n".join(str(message).rstrip() for file in own for message in file.message_type)

@@ -19,11 +19,12 @@ import subprocess
 import sys
 import threading
 from base64 import b64encode
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from midstream.input_stream import declared_streams
+from midstream.input_stream import InputStream, declared_streams
 from midstream.schema_request import has_schema, request_for
 from midstream.task import Task
 from midstream.worker import child, run_log, tasks, warm_up
@@ -161,9 +162,10 @@ def main() -> NoReturn:
     settings = TemplateSettings.from_json(json.dumps(first))
     prepare_process(settings)
     try:
+        ours = declared_streams()
         loaded = tasks.load(settings.modules)
         code_versions = {name: tasks.code_version(task) for name, task in loaded.items()}
-        schemas = declared_schemas() if settings.push_schemas else b""
+        schemas = declared_schemas(ours) if settings.push_schemas else b""
     except tasks.TasksNotFound as error:
         control.sendall(json.dumps({"event": "failed", "error": str(error)}).encode() + b"\n")
         os._exit(1)
@@ -198,10 +200,14 @@ def prepare_process(settings: TemplateSettings) -> None:
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
 
-def declared_schemas() -> bytes:
-    """What the modules' streams say about their types, as a serialised RegisterSchemasRequest. Raises TasksNotFound."""
+def declared_schemas(before: Collection[InputStream[Any]]) -> bytes:
+    """What streams say about their types that were not declared `before`, as a serialised RegisterSchemasRequest.
+
+    Raises TasksNotFound.
+    """
+    declared = [stream for stream in declared_streams() if stream not in before]
     try:
-        return request_for(filter(has_schema, declared_streams())).SerializeToString()
+        return request_for(filter(has_schema, declared)).SerializeToString()
     except TypeError as error:
         raise tasks.TasksNotFound(f"--push-schemas: {error}") from error
 
