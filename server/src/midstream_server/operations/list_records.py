@@ -9,6 +9,7 @@ from midstream_server.domain.names import check_name
 from midstream_server.domain.record import Direction
 from midstream_server.operations.core import Core
 from midstream_server.operations.page_token import read_token, write_token
+from midstream_server.operations.views import READABLE_FRAME_BYTES, readable, readable_of
 from midstream_server.store import Page
 
 DEFAULT_PAGE = 100
@@ -36,6 +37,7 @@ async def list_records(
     page_size: int,
     page_token: str,
     direction: Direction = Direction.INPUT,
+    payload_view: int = 0,
 ) -> tuple[Page, str]:
     """A page, and the token of the next one: empty on the last. Raises Refused."""
     check_name("run_id", run_id)
@@ -43,6 +45,7 @@ async def list_records(
         check_name("stream_id", stream_id)
     if not 0 <= page_size <= BATCH_RECORDS:
         raise errors.field_invalid("page_size", f"is {page_size}, must be 0 to {BATCH_RECORDS:,}")
+    as_json = readable_of(payload_view)
     run_no = await core.store.resolve(namespace, run_id)
     filters = f"{run_id}/{stream_id}" + ("/output" if direction is Direction.OUTPUT else "")
     read = reader_of(core, direction)
@@ -51,11 +54,13 @@ async def list_records(
         stream_id or None,
         after_offset=read_token(page_token, filters) or 0,
         max_records=page_size or DEFAULT_PAGE,
-        max_bytes=FRAME_BYTES,
+        max_bytes=READABLE_FRAME_BYTES if as_json else FRAME_BYTES,
     )
     if page is None:
         raise errors.run_not_found(run_id)
     more = bool(page.records) and await _more(read, run_no, stream_id, page.through_offset)
+    if as_json:
+        page = page._replace(records=await readable(core.schemas, namespace, page.records))
     return page, write_token(page.through_offset, filters) if more else ""
 
 

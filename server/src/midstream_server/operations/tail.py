@@ -14,6 +14,7 @@ from midstream_server.operations.list_records import reader_of
 from midstream_server.operations.patience import patiently
 from midstream_server.operations.reader import Then
 from midstream_server.operations.subscribe import check_position
+from midstream_server.operations.views import READABLE_FRAME_BYTES, readable, readable_of
 from midstream_server.store import Page
 
 
@@ -25,9 +26,18 @@ async def tail(
     *,
     after_offset: int,
     direction: Direction = Direction.INPUT,
+    payload_view: int = 0,
 ) -> AsyncIterator[Page]:
     """Yields records until the run has ended and all are delivered. Raises Refused."""
-    reader = await open_records(core, namespace, run_id, stream_id, after_offset=after_offset, direction=direction)
+    reader = await open_records(
+        core,
+        namespace,
+        run_id,
+        stream_id,
+        after_offset=after_offset,
+        direction=direction,
+        payload_view=payload_view,
+    )
     rung = asyncio.Event()
     with reader.watching(rung.set):
         while True:
@@ -49,14 +59,19 @@ async def open_records(
     *,
     after_offset: int,
     direction: Direction = Direction.INPUT,
+    payload_view: int = 0,
 ) -> "RecordReader":
     """Raises Refused."""
     check_name("run_id", run_id)
     if stream_id:
         check_name("stream_id", stream_id)
     check_position("after_offset", after_offset)
+    as_json = readable_of(payload_view)
     run_no = await core.store.resolve(namespace, run_id)
-    return RecordReader(core, run_id, run_no, stream_id or None, direction, after_offset)
+    reader = RecordReader(core, run_id, run_no, stream_id or None, direction, after_offset)
+    if as_json:
+        reader.readable_in = namespace
+    return reader
 
 
 class RecordReader:
@@ -66,6 +81,8 @@ class RecordReader:
         self, core: Core, run_id: str, run_no: int, stream_id: str | None, direction: Direction, after_offset: int
     ) -> None:
         self.run_id = run_id
+        self.readable_in = ""
+        """The namespace whose schemas turn payloads into JSON; empty: they stay as they are stored."""
         self._core = core
         self._run_no = run_no
         self._stream_id = stream_id
@@ -81,12 +98,15 @@ class RecordReader:
                 self._stream_id,
                 after_offset=self._after_offset,
                 max_records=BATCH_RECORDS,
-                max_bytes=FRAME_BYTES,
+                max_bytes=READABLE_FRAME_BYTES if self.readable_in else FRAME_BYTES,
             ),
         )
         if page is None:
             raise errors.run_not_found(self.run_id)
         if page.records:
+            if self.readable_in:
+                shown = await readable(self._core.schemas, self.readable_in, page.records)
+                page = page._replace(records=shown)
             self._after_offset = page.through_offset
             return page, Then.LOOK_AGAIN
         if page.run_state.final:

@@ -43,6 +43,7 @@ def _target(core: Core, index: int, target: pb.FollowRequest.Target, callers: Fo
                         records.stream_id,
                         after_offset=records.after_offset,
                         direction=convert.direction_of(records.direction),
+                        payload_view=records.payload_view,
                     ),
                     caller,
                 )

@@ -136,7 +136,9 @@ class StreamServicer:
 
     async def Peek(self, request: pb.PeekRequest, context: Context) -> bytes:
         namespace = await self._reading(request.run_id, request.stream_id)
-        record, unread, as_of_offset = await peek(self._core, namespace, request.run_id, request.stream_id)
+        record, unread, as_of_offset = await peek(
+            self._core, namespace, request.run_id, request.stream_id, payload_view=request.payload_view
+        )
         newest = b"" if record is None else wire.records(request.run_id, [record])
         return newest + pb.PeekResponse(unread_count=unread, as_of_offset=as_of_offset).SerializeToString()
 
@@ -148,6 +150,7 @@ class StreamServicer:
             request.stream_id,
             after_offset=request.after_offset,
             direction=direction_of(request.direction),
+            payload_view=request.payload_view,
         )
         async for page in pages:
             yield wire.tail_response(request.run_id, page.records, page.through_offset, page.direction)
@@ -181,6 +184,7 @@ class StreamServicer:
             page_size=request.page_size,
             page_token=request.page_token,
             direction=direction_of(request.direction),
+            payload_view=request.payload_view,
         )
         rest = pb.ListRecordsResponse(next_page_token=next_page_token, as_of_offset=page.last_offset)
         return wire.records(request.run_id, page.records, page.direction) + rest.SerializeToString()
