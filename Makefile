@@ -21,6 +21,8 @@ CLIENT_TS := client_ts/dist/.built
 PAGE := examples/research_chat/page
 PRETTIER := client_ts/node_modules/.bin/prettier --config client_ts/.prettierrc.json --log-level warn
 PAGE_READY := $(PAGE)/node_modules/.ready
+# Half of the tests' time is waiting: for processes to start, be killed and come back.
+TEST_PROCESSES ?= 2
 PAGE_BUILT := $(PAGE)/dist/index.html
 PACKAGES := client_py/pyproject.toml server/pyproject.toml server/hatch_build.py
 
@@ -38,8 +40,8 @@ demo-chat: $(READY) $(PAGE_BUILT) ## steer the research agent from a page in you
 
 .PHONY: test
 test: check test-oldest test-ts $(READY) $(PAGE_BUILT) ## run every check and every test
-	@echo "Running the tests"
-	@$(BIN)/python -m pytest
+	@echo "Running the tests, $(TEST_PROCESSES) at a time"
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 .PHONY: test-ts
 test-ts: $(NODE_READY) $(READY) ## run the tests of the TypeScript client

@@ -99,7 +99,9 @@ CIRCLE.append(CIRCLE)
 
 
 @pytest.mark.parametrize(
-    "value", [object(), {1, 2}, float("nan"), float("inf"), "\ud800", CIRCLE, {"a": object()}], ids=repr
+    "value",
+    [object(), {1, 2}, float("nan"), float("inf"), "\ud800", CIRCLE, {"a": object()}],
+    ids=["object", "set", "nan", "infinity", "half a surrogate pair", "circle", "object within"],
 )
 def test_what_json_cannot_hold_is_refused(value: Any) -> None:
     with pytest.raises(PayloadError, match="cannot send"):
