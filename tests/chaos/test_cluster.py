@@ -9,8 +9,8 @@ from support.chaos.cluster import Cluster
 from support.chaos.history import History, RunSeen
 from support.chaos.schedule import plan
 
-WORKERS = ("python-0", "python-1", "typescript-0", "typescript-1")
-RUNS_OF = ("python", "typescript") * 3
+WORKERS = ("python-0", "python-1", "typescript-0")
+RUNS_OF = ("python", "typescript") * 2
 TRIES = 4
 SLOW_FAULTS = ("fail_over_silently", "drain")
 """To notice that a machine is gone takes ten seconds: `make chaos` has the time."""
@@ -27,7 +27,7 @@ async def test_three_servers_on_postgres(tmp_path: Path) -> None:
         seed="three",
         workers=WORKERS,
         runs_of=RUNS_OF,
-        make_plan=planned("three", 8, pace=2, without=SLOW_FAULTS),
+        make_plan=planned("three", 7, pace=2, without=SLOW_FAULTS),
         haunted=2,
     )
     assert not verdict.violations, str(verdict)
@@ -38,7 +38,7 @@ async def test_three_servers_on_postgres(tmp_path: Path) -> None:
 async def test_one_server_on_sqlite(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path, "one", postgres=False)
     verdict = await battle(
-        cluster, tmp_path, seed="one", workers=WORKERS, runs_of=RUNS_OF, make_plan=planned("one", 10, pace=2)
+        cluster, tmp_path, seed="one", workers=WORKERS, runs_of=RUNS_OF, make_plan=planned("one", 7, pace=2)
     )
     assert not verdict.violations, str(verdict)
     assert times_suspended(verdict.history) > len(RUNS_OF), "hardly a run was ever suspended"

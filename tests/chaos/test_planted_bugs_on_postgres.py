@@ -52,7 +52,7 @@ def test_every_planted_bug_is_tried() -> None:
 async def test_a_bug_with_records_is_found(tmp_path: Path, postgres: Postgres, safeguard: str) -> None:
     flags = ["--without", safeguard]
     verdict = await chaos(
-        tmp_path, seed="planted", kills=0, crashes=1, max_answers=400, launch=flags, database=postgres
+        tmp_path, seed="planted", kills=0, crashes=1, max_answers=150, launch=flags, database=postgres
     )
     assert RECORDS[safeguard] <= verdict.rules(), str(verdict)
 
@@ -77,7 +77,7 @@ async def _without(directory: Path, seed: str, safeguard: str) -> Verdict:
         seed=seed,
         workers=() if haunted else ("python-0",),
         runs_of=() if haunted else ("python",) * 6,
-        words=12,
+        words=8,
         make_plan=lambda _: PLANS.get(safeguard, ()),
         haunted=haunted,
         patience=3,
