@@ -1,6 +1,6 @@
 """A worker by raw frames, which executes nothing: it is the server that is measured."""
 
-import time
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
@@ -28,7 +28,7 @@ class FakeWorker:
             runtime="python3.11",
             credit=credit,
         )
-        self._next_beat = 0.0
+        self._writing = asyncio.Lock()
 
     async def work(
         self,
@@ -36,29 +36,43 @@ class FakeWorker:
         told: Callable[[pb.WorkResponse], bool],
     ) -> None:
         """Until `told`, which hears of each run that is suspended or finished, returns False."""
-        await self._call.write(pb.WorkRequest(open=self._open))
+        await self._say(pb.WorkRequest(open=self._open))
+        beating = asyncio.create_task(self._beat())
+        try:
+            await self._read(decide, told)
+        finally:
+            beating.cancel()
+            self._call.cancel()
+
+    async def _read(
+        self,
+        decide: Callable[[Assigned], Awaitable[pb.WorkRequest]],
+        told: Callable[[pb.WorkResponse], bool],
+    ) -> None:
         while True:
             frame = await self._call.read()
             if not isinstance(frame, pb.WorkResponse):
                 raise RuntimeError(f"the worker's call ended: {await self._call.details()}")
             match frame.WhichOneof("frame"):
                 case "assigned":
-                    await self._call.write(await decide(frame.assigned))
+                    await self._say(await decide(frame.assigned))
                 case "suspended" | "finished":
-                    await self._call.write(pb.WorkRequest(credit=pb.WorkRequest.Credit(runs=1)))
-                    await self._beat()
+                    await self._say(pb.WorkRequest(credit=pb.WorkRequest.Credit(runs=1)))
                     if not told(frame):
-                        break
+                        return
                 case "opened" | "entries":
                     pass
                 case unexpected:
                     raise RuntimeError(f"the server answered {unexpected}: {frame}")
-        self._call.cancel()
 
     async def _beat(self) -> None:
-        if time.monotonic() > self._next_beat:
-            self._next_beat = time.monotonic() + BEAT_SECONDS
-            await self._call.write(pb.WorkRequest(heartbeat=pb.WorkRequest.Heartbeat()))
+        while True:
+            await self._say(pb.WorkRequest(heartbeat=pb.WorkRequest.Heartbeat()))
+            await asyncio.sleep(BEAT_SECONDS)
+
+    async def _say(self, request: pb.WorkRequest) -> None:
+        async with self._writing:
+            await self._call.write(request)
 
 
 def suspend(run: Assigned, *, consumed: int = 0) -> pb.WorkRequest:

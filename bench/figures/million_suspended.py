@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from functools import partial
+from typing import TypeVar
 
 from grpc import aio
 
@@ -18,6 +19,8 @@ from midstream.v1 import record_pb2, run_pb2, run_service_pb2, stream_service_pb
 from midstream.v1.run_service_pb2_grpc import RunServiceStub
 from midstream.v1.stream_service_pb2_grpc import StreamServiceStub
 from midstream.v1.worker_service_pb2 import WorkRequest, WorkResponse
+
+T = TypeVar("T")
 
 TASK = "bench-clone"
 FEW = 1_000
@@ -80,15 +83,13 @@ class Yard:
         started = await RunServiceStub(channel).StartRun(
             run_service_pb2.StartRunRequest(spec=run_pb2.RunSpec(task=TASK))
         )
-        await yard._suspended.get()
+        await yard._next(yard._suspended)
         await ask(url, lambda connection: clone(connection, started.run.run_id, count))
         return yard
 
     async def wake_ups(self, count: int) -> list[float]:
         """Milliseconds from a send to a run's assignment, each time of another run; then it is suspended again."""
         streams = StreamServiceStub(self._channel)
-        while not self._assigned.empty():
-            self._assigned.get_nowait()
         times: list[float] = []
         for number in self._random.sample(range(1, self._count + 1), min(count, self._count)):
             record = record_pb2.NewRecord(payload=record_pb2.Payload(json="1"))
@@ -97,12 +98,21 @@ class Yard:
             response = await streams.SendOne(request)
             if not response.receipts[0].HasField("accepted"):
                 raise RuntimeError(f"refused: {response.receipts[0]}")
-            run_id, at = await self._assigned.get()
+            run_id, at = await self._next(self._assigned)
             if run_id != clone_id(number):
                 raise RuntimeError(f"{run_id} was woken instead of {clone_id(number)}")
             times.append((at - began) * 1e3)
-            await self._suspended.get()
+            await self._next(self._suspended)
         return times
+
+    async def _next(self, queue: "asyncio.Queue[T]") -> T:
+        """What comes next; or raises what ended the worker."""
+        coming = asyncio.create_task(queue.get())
+        await asyncio.wait((coming, self._worker), return_when=asyncio.FIRST_COMPLETED)
+        if not coming.done():
+            coming.cancel()
+            self._worker.result()
+        return await coming
 
     async def close(self) -> None:
         self._worker.cancel()
