@@ -83,6 +83,7 @@ class Yard:
         started = await RunServiceStub(channel).StartRun(
             run_service_pb2.StartRunRequest(spec=run_pb2.RunSpec(task=TASK))
         )
+        await yard._next(yard._assigned)
         await yard._next(yard._suspended)
         await ask(url, lambda connection: clone(connection, started.run.run_id, count))
         return yard
