@@ -1,4 +1,8 @@
+import { createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { InputStreamOptions_WhenFull } from "../../src/gen/midstream/v1/input_stream_pb.js";
+import { SchemaService } from "../../src/gen/midstream/v1/schema_service_pb.js";
 import { type AttachedRun, type Client, connect, streams } from "../../src/index.js";
 import { type LocalServer, localServer } from "../../src/testing/index.js";
 
@@ -212,5 +216,57 @@ it("takes many more records than fit the window", async () => {
       if (seen.length === count) break;
     }
     expect(seen).toEqual(seen.map((_, index) => index));
+  });
+});
+
+describe("a stream that keeps only the newest", () => {
+  const latest = streams.input<number>({ id: "latest" });
+
+  beforeAll(async () => {
+    const transport = createGrpcTransport({ baseUrl: server.url.replace("grpc:", "http:") });
+    const options = { id: latest.id, maxUnreadRecords: 1, whenFull: InputStreamOptions_WhenFull.DROP_OLDEST };
+    await createClient(SchemaService, transport).registerSchemas({ jsonStreams: [{ options, schema: "true" }] });
+  });
+
+  it("goes on behind what was dropped, and receipts and the log say what was", async () => {
+    const runId = await client.attach({ task: "t" }, (run) => {
+      run.detach();
+      return run.id;
+    });
+    const dropped = [];
+    for (const value of [1, 2, 3]) dropped.push((await client.send(runId, latest, value)).dropped);
+    expect(dropped).toEqual([0, 1, 1]);
+    await client.attach({ runId }, async () => {
+      expect(latest.peek()).toBe(3);
+      expect(await latest.drain()).toEqual([3]);
+    });
+    expect(await client.getRun(runId)).toMatchObject({ streams: [{ cursor: 3, unreadCount: 0 }] });
+    const facts = [];
+    for await (const { fact } of client.listEntries(runId)) if (fact.kind === "recordsDropped") facts.push(fact);
+    expect(facts).toEqual(
+      [1, 2].map((seq) => ({ kind: "recordsDropped", streamId: "latest", firstSeq: seq, lastSeq: seq })),
+    );
+  });
+
+  it("is acknowledged to its end though a slow handler saw some of it being dropped", async () => {
+    const heard: number[] = [];
+    let open = (): void => undefined;
+    const gate = new Promise<void>((resolve) => (open = resolve));
+    const runId = await client.attach({ task: "t" }, async (run) => {
+      run.input(latest).on(async (value) => {
+        heard.push(value);
+        await gate;
+        if (value === 1) throw new Error("one");
+      });
+      await client.send(run.id, latest, 1);
+      await vi.waitFor(() => expect(heard).toEqual([1]));
+      for (const value of [2, 3, 4]) expect((await client.send(run.id, latest, value)).dropped).toBe(1);
+      open();
+      await vi.waitFor(() => expect(heard.at(-1)).toBe(4));
+      return run.id;
+    });
+    const info = await client.getRun(runId);
+    expect(info.streams).toMatchObject([{ cursor: 4, unreadCount: 0 }]);
+    expect(info.handlerFailures).toMatchObject([{ seq: 1, message: "one" }]);
   });
 });
