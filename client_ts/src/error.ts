@@ -43,7 +43,7 @@ export interface ErrorDetails {
 
 /** A call was refused or could not be made. */
 export class MidstreamError extends Error {
-  override readonly name = "MidstreamError";
+  override readonly name: string = "MidstreamError";
   /** Why the server refused; "" where the refusal is not the server's own, as when it could not be reached. */
   readonly reason: Reason | "" | (string & {});
   readonly code: StatusCode;

@@ -1,4 +1,5 @@
 import { checkTimeout } from "./check-timeout.js";
+import { type Codec, read } from "./codec.js";
 import { type Duration, parseDuration } from "./duration.js";
 import type { StreamRecord } from "./models.js";
 import { currentReceiver, type Receiver, type TakeOptions } from "./receiving/receiver.js";
@@ -21,56 +22,82 @@ export interface Subscription {
   off(): void;
 }
 
-/** The four ways to receive, in `run`: unless given, in whichever run the calling code belongs to. */
+/** Where a stream is received from, and what its values are. */
+export interface ReceivingOptions<T> {
+  /** Unset: in whichever run the calling code belongs to. */
+  readonly run?: () => Receiver;
+  /** Unset: any JSON. */
+  readonly codec?: Codec<T, never> | undefined;
+}
+
+/** The four ways to receive. */
 export function receivingFrom<T>(
   id: string,
-  run: () => Receiver = () => currentReceiver(`stream "${id}"`),
+  { run = () => currentReceiver(`stream "${id}"`), codec }: ReceivingOptions<T> = {},
 ): Receiving<T> {
   return {
     on(handler) {
-      const handle = (record: StreamRecord): unknown => handler(record.value as T, record as StreamRecord<T>);
+      const handle = (record: StreamRecord): unknown => {
+        const typed = read(codec, record);
+        return handler(typed.value, typed);
+      };
       return { off: run().on(id, handle, handler.name || "a function without a name") };
     },
     once(options = {}) {
-      const take = async () => resultOf<T>(await run().once([id], takeOptions(options)), [id], timeoutOf(options));
+      const take = async () => resultOf(await run().once([id], takeOptions(options)), [id], timeoutOf(options), codec);
       const result = take();
       // Who does not wait for it just now when the run is interrupted must not crash the process: the run's code hears.
       result.catch(() => {});
       return result;
     },
     async wait(options = {}) {
-      return resultOf<T>(await run().wait([id], takeOptions(options)), [id], timeoutOf(options));
+      return resultOf(await run().wait([id], takeOptions(options)), [id], timeoutOf(options), codec);
     },
-    peek: () => run().newest(id)?.value as T | undefined,
-    peekRecord: () => run().newest(id) as StreamRecord<T> | undefined,
+    peek() {
+      const newest = run().newest(id);
+      return newest && read(codec, newest).value;
+    },
+    peekRecord() {
+      const newest = run().newest(id);
+      return newest && read(codec, newest);
+    },
     async drain() {
-      return (await run().drain(id)).map((record) => record.value as T);
+      const receiver = run();
+      const records = await receiver.drain(id);
+      const values: T[] = [];
+      try {
+        for (const record of records) values.push(read(codec, record).value);
+      } catch (error) {
+        receiver.giveBack(records.slice(Math.max(values.length, 1)));
+        if (values.length === 0) throw error;
+      }
+      return values;
     },
     async *[Symbol.asyncIterator]() {
       for (;;) {
         const record = await run().once([id], {});
-        if (record !== undefined) yield record.value as T;
+        if (record !== undefined) yield read(codec, record).value;
       }
     },
   };
 }
 
 /** What `waitAny` came to: which stream, and what came on it. */
-export type AnyResult<T> = Result<T> & { readonly stream: InputStream<T> | undefined };
+export type AnyResult<T> = Result<T> & { readonly stream: InputStream<T, unknown> | undefined };
 
 /**
  * Takes one record, the first of all streams by its place in the log, or the next to arrive on any of them. The process
  * may go meanwhile. The other streams lose nothing.
  */
 export async function waitAny<T>(
-  streams: readonly InputStream<T>[],
+  streams: readonly InputStream<T, unknown>[],
   options: ReceiveOptions = {},
 ): Promise<AnyResult<T>> {
   const ids = [...new Set(streams.map((stream) => stream.id))];
   if (ids.length === 0) throw new TypeError("waitAny needs a stream to wait on");
   const record = await currentReceiver("a stream").wait(ids, takeOptions(options));
   const stream = streams.find((each) => each.id === record?.streamId);
-  return { ...resultOf<T>(record, ids, timeoutOf(options)), stream };
+  return { ...resultOf(record, ids, timeoutOf(options), stream?.codec), stream };
 }
 
 function takeOptions({ timeout, timeoutMs, signal }: ReceiveOptions): TakeOptions {

@@ -1,11 +1,17 @@
 import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import { fromStatus, MidstreamError } from "./error.js";
-import { Direction as DirectionEnum, type Record as RecordMessage, Sender_Kind } from "./gen/midstream/v1/record_pb.js";
+import { Direction as DirectionEnum, PayloadView, type Record as RecordMessage, Sender_Kind } from "./gen/midstream/v1/record_pb.js";
 import type { Accepted, Receipt as ReceiptMessage } from "./gen/midstream/v1/stream_service_pb.js";
 import { decodePayload } from "./payload.js";
 
 /** Which way a stream goes: into the run, or out of it. */
 export type Direction = "input" | "output";
+
+/**
+ * How values are given that are protobuf messages: as they are stored, or as plain JSON, which takes no code of their type
+ * but that their stream is registered.
+ */
+export type PayloadForm = "stored" | "json";
 
 /** Who sent a record, as the server recognised it. */
 export interface Sender {
@@ -30,6 +36,8 @@ export interface StreamRecord<T = unknown> {
   readonly offset: number;
   /** Plain JSON, bytes, or a TypedMessage. */
   readonly value: T;
+  /** The version of the stream's registered schema that the server checked it against; 0: there was none. */
+  readonly schemaVersion: number;
   readonly sender: Sender;
   readonly acceptTime: Date;
   readonly idempotencyKey: string;
@@ -57,6 +65,10 @@ export type SendResult =
   | { readonly ok: true; readonly receipt: Receipt }
   | { readonly ok: false; readonly error: MidstreamError };
 
+export function payloadView(form: PayloadForm | undefined): PayloadView {
+  return form === "json" ? PayloadView.JSON : PayloadView.STORED;
+}
+
 /** A position as a number. Throws RangeError beyond 2^53, where numbers have gaps. */
 export function toNumber(position: bigint): number {
   const number = Number(position);
@@ -78,6 +90,7 @@ export function toRecord(record: RecordMessage): StreamRecord {
     seq: toNumber(record.seq),
     offset: toNumber(record.offset),
     value: decodePayload(record.payload),
+    schemaVersion: record.schemaVersion,
     sender: {
       kind: (sender && (Sender_Kind[sender.kind] as Sender["kind"] | undefined)) ?? "UNSPECIFIED",
       subject: sender?.subject ?? "",

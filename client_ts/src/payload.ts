@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf";
+import type { Codec } from "./codec.js";
 import { MidstreamError } from "./error.js";
 import { type Payload, PayloadSchema } from "./gen/midstream/v1/record_pb.js";
 
@@ -6,6 +7,11 @@ import { type Payload, PayloadSchema } from "./gen/midstream/v1/record_pb.js";
 export interface TypedMessage {
   readonly typeName: string;
   readonly value: Uint8Array;
+}
+
+/** A value as it travels on a stream with this codec. Throws MidstreamError (PAYLOAD_INVALID). */
+export function encodeAs(codec: Codec<unknown, never> | undefined, value: unknown): Payload {
+  return codec === undefined ? encodePayload(value) : codec.encode(value as never);
 }
 
 /** A value as it travels: bytes as they are, everything else as JSON. Throws MidstreamError (PAYLOAD_INVALID). */

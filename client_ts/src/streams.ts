@@ -1,19 +1,26 @@
+import type { Codec } from "./codec.js";
 import { type ReceiveOptions, receivingFrom, type Subscription } from "./input-stream.js";
 import type { StreamRecord } from "./models.js";
 import type { Result } from "./receiving/result.js";
 
 declare const valueType: unique symbol;
+declare const sentType: unique symbol;
 
 /** A stream's declaration: its name within a run, and the type of its values. */
 export interface StreamDeclaration<T, D extends "input" | "output"> {
   readonly direction: D;
   readonly id: string;
+  /** How its values travel, where the type exists at run time. */
+  readonly codec?: Codec<T, never>;
   /** For the type checker only; never set. */
   readonly [valueType]?: T;
 }
 
-/** A named, typed, ordered channel into a run. */
-export interface InputStream<T> extends StreamDeclaration<T, "input">, Receiving<T> {}
+/** A named, typed, ordered channel into a run. `In`: what may be sent, where that is more than what is received. */
+export interface InputStream<T, In = T> extends StreamDeclaration<T, "input">, Receiving<T> {
+  /** For the type checker only; never set. */
+  readonly [sentType]?: In;
+}
 
 /** The four ways to receive. They work in a run's code: a task's, or that within `client.attach`. */
 export interface Receiving<T> extends AsyncIterable<T> {
@@ -47,16 +54,22 @@ export const streams: {
   input<T = unknown>(declaration: { id: string }): InputStream<T>;
   output<T = unknown>(declaration: { id: string }): OutputStream<T>;
 } = {
-  input: <T>({ id }: { id: string }) => ({ direction: "input", id: checked(id), ...receivingFrom<T>(id) }),
-  output: ({ id }) => ({ direction: "output", id: checked(id) }),
+  input: <T>({ id }: { id: string }) => ({ direction: "input", id: checkedId(id), ...receivingFrom<T>(id) }),
+  output: ({ id }) => ({ direction: "output", id: checkedId(id) }),
 };
+
+/** How the stream's values travel; undefined: as any JSON. */
+export function codecOf(stream: StreamOrId | undefined): Codec<unknown, never> | undefined {
+  return typeof stream === "object" ? stream.codec : undefined;
+}
 
 /** The stream's name. */
 export function streamId(stream: StreamOrId): string {
   return typeof stream === "string" ? stream : stream.id;
 }
 
-function checked(id: string): string {
+/** Throws TypeError for what cannot name a stream. */
+export function checkedId(id: string): string {
   if (ID.test(id)) return id;
   throw new TypeError(
     `${JSON.stringify(id)} cannot name a stream: use 1 to 128 letters, digits, ".", "_" or "-", and begin with a letter or digit`,

@@ -9,7 +9,7 @@ import { existing, newRunId, type NewRun, runSpec } from "../methods/runs.js";
 import { encodePayload } from "../payload.js";
 import { type Run, toRun } from "../run.js";
 import { draft, type RecordOptions } from "../sending/draft.js";
-import { type InputStream, type OutputStream, type StreamOrId, streamId } from "../streams.js";
+import { codecOf, type InputStream, type OutputStream, type StreamOrId, streamId } from "../streams.js";
 import { describe } from "./failures.js";
 import { AttachedInbox } from "./inbox.js";
 import { attachedReceiver, type Inbox, inboxFrom, receivingBy } from "./receiver.js";
@@ -33,7 +33,7 @@ export interface AttachedRun {
    */
   readonly signal: AbortSignal;
   /** An input stream of this run, for code outside the block's own; within it the stream itself does. */
-  input<T>(stream: InputStream<T>): Inbox<T>;
+  input<T>(stream: InputStream<T, unknown>): Inbox<T>;
   input(stream: string): Inbox<unknown>;
   /** An output stream of the run. */
   output<T>(stream: OutputStream<T>): Output<T>;
@@ -144,10 +144,10 @@ export async function attach<R>(
       return info.payload;
     },
     signal: interruption.signal,
-    input: (stream: StreamOrId) => inboxFrom(streamId(stream), receiver, () => inboxOf(streamId(stream))) as never,
+    input: (stream: StreamOrId) => inboxFrom(stream, receiver, () => inboxOf(streamId(stream))) as never,
     output: (stream: StreamOrId) => ({
       async append(value: unknown, appendOptions?: RecordOptions & CallOptions) {
-        const records = [draft(value, appendOptions).record];
+        const records = [draft(value, appendOptions, codecOf(stream)).record];
         const request = { runId: id, streamId: streamId(stream), records };
         const { receipts } = await wire.calls.unary(StreamService.method.appendOutput, request, appendOptions);
         const [receipt] = receipts.map(toSendResult);

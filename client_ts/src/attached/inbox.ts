@@ -74,6 +74,12 @@ export class AttachedInbox {
     return this.#take({ timeoutMs: 0 }, true);
   }
 
+  /** Undoes that these were taken: they are the next ones again. */
+  giveBack(records: readonly StreamRecord[]): void {
+    this.#taken = this.#taken.filter((record) => !records.includes(record));
+    this.#buffer.giveBack(records);
+  }
+
   newest(): StreamRecord | undefined {
     this.#use();
     this.#subscription.lookIfHeldBack();

@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { receivingFrom } from "../input-stream.js";
 import { findReceiversBy, type Receiver } from "../receiving/receiver.js";
-import type { Receiving } from "../streams.js";
+import { codecOf, type Receiving, type StreamOrId, streamId } from "../streams.js";
 import type { AttachedInbox } from "./inbox.js";
 
 /** One input stream of an attached run: what the stream itself offers within the block, wherever it is used. */
@@ -24,6 +24,10 @@ export function attachedReceiver(inboxOf: (streamId: string) => AttachedInbox): 
     on: (streamId, handle, name) => inboxOf(streamId).on(handle, name),
     once: ([streamId = ""], options) => inboxOf(streamId).once(options),
     drain: (streamId) => inboxOf(streamId).drain(),
+    giveBack(records) {
+      const [first] = records;
+      if (first) inboxOf(first.streamId).giveBack(records);
+    },
     newest: (streamId) => inboxOf(streamId).newest(),
     async wait(streamIds) {
       const what = streamIds.map((id) => JSON.stringify(id)).join(", ");
@@ -35,6 +39,7 @@ export function attachedReceiver(inboxOf: (streamId: string) => AttachedInbox): 
 }
 
 /** A stream of this run, also for code outside the block's own. */
-export function inboxFrom<T>(streamId: string, receiver: Receiver, inbox: () => AttachedInbox): Inbox<T> {
-  return { ...receivingFrom<T>(streamId, () => receiver), ack: () => inbox().ack() };
+export function inboxFrom(stream: StreamOrId, receiver: Receiver, inbox: () => AttachedInbox): Inbox<unknown> {
+  const receiving = receivingFrom(streamId(stream), { run: () => receiver, codec: codecOf(stream) });
+  return { ...receiving, ack: () => inbox().ack() };
 }

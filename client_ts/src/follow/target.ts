@@ -8,7 +8,7 @@ import {
   FollowRequest_TargetSchema,
   type TailResponse,
 } from "../gen/midstream/v1/stream_service_pb.js";
-import { type Direction, type StreamRecord, toNumber, toRecord } from "../models.js";
+import { type Direction, type PayloadForm, payloadView, type StreamRecord, toNumber, toRecord } from "../models.js";
 import { type Run, toRun } from "../run.js";
 
 /** Who hears of a target. */
@@ -43,7 +43,7 @@ export interface Target {
 }
 
 export function recordsTarget(
-  what: { runId: string; streamId: string; direction: Direction; afterOffset: number },
+  what: { runId: string; streamId: string; direction: Direction; afterOffset: number; view: PayloadForm | undefined },
   listener: RecordsListener,
   credentials: Credentials,
 ): Target {
@@ -55,7 +55,7 @@ export function recordsTarget(
     request: (ref, accessToken) =>
       target(ref, what.runId, accessToken, {
         case: "records",
-        value: { streamId: what.streamId, direction, afterOffset: position },
+        value: { streamId: what.streamId, direction, afterOffset: position, payloadView: payloadView(what.view) },
       }),
     takeRecords({ records, asOfOffset }) {
       const before = position;

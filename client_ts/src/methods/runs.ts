@@ -10,7 +10,7 @@ import { toDuration } from "../proto-duration.js";
 import { ulid } from "../random-key.js";
 import { type Run, type RunState, toRun } from "../run.js";
 import { draft } from "../sending/draft.js";
-import { type StreamOrId, streamId } from "../streams.js";
+import { codecOf, type StreamOrId, streamId } from "../streams.js";
 import { type IssuedToken, toIssuedToken, type TokenSpec, toTokenSpec } from "./tokens.js";
 
 const RUNS_PER_PAGE = 200;
@@ -131,7 +131,7 @@ function startRequest(run: StartRun): MessageInitShape<typeof RunService.method.
     records: [...(run.records ?? [])].map(([stream, value], index) => ({
       streamId: streamId(stream),
       // Its place, not a random key: the same call again must have the same content.
-      record: draft(value, { key: `first-${index + 1}` }).record,
+      record: draft(value, { key: `first-${index + 1}` }, codecOf(stream)).record,
     })),
     ...(run.access && { access: toTokenSpec(run.access) }),
   };

@@ -1,10 +1,11 @@
 import type { CallOptions } from "../calls.js";
+import type { Codec } from "../codec.js";
 import { MidstreamError } from "../error.js";
 import type { Receipt, SendResult } from "../models.js";
 import type { Courier } from "../sending/courier.js";
 import { type Draft, draft, type RecordOptions } from "../sending/draft.js";
 import { createGate } from "../sending/gate.js";
-import { type InputStream, type StreamOrId, streamId } from "../streams.js";
+import { codecOf, type InputStream, type StreamOrId, streamId } from "../streams.js";
 
 /** Sending records. */
 export interface Sends {
@@ -12,17 +13,22 @@ export interface Sends {
    * Stores a record; when this resolves, it is on disk. While the server cannot be reached, it is tried again; the records
    * of one stream keep their order. Throws MidstreamError, or the signal's reason; then the record may be stored.
    */
-  send<T>(runId: string, stream: InputStream<T>, value: T, options?: RecordOptions & CallOptions): Promise<Receipt>;
+  send<In>(
+    runId: string,
+    stream: InputStream<unknown, In>,
+    value: NoInfer<In>,
+    options?: RecordOptions & CallOptions,
+  ): Promise<Receipt>;
   send(runId: string, stream: string, value: unknown, options?: RecordOptions & CallOptions): Promise<Receipt>;
 
   /**
    * Stores many records, in batches, and tells what became of each, in order. One that is refused does not hold up the
    * others. What `values` itself throws is thrown at once; the records before that are stored all the same.
    */
-  sendMany<T>(
+  sendMany<In>(
     runId: string,
-    stream: InputStream<T>,
-    values: Iterable<T> | AsyncIterable<T>,
+    stream: InputStream<unknown, In>,
+    values: Iterable<NoInfer<In>> | AsyncIterable<NoInfer<In>>,
     options?: CallOptions,
   ): Promise<SendResult[]>;
   sendMany(
@@ -38,7 +44,8 @@ export function createSends(courierFor: (options: CallOptions | undefined) => Co
   const gate = createGate();
   return {
     async send(runId: string, stream: StreamOrId, value: unknown, options?: RecordOptions & CallOptions) {
-      const result = await courierFor(options).put(runId, streamId(stream), draft(value, options), options);
+      const record = draft(value, options, codecOf(stream));
+      const result = await courierFor(options).put(runId, streamId(stream), record, options);
       if (!result.ok) throw result.error;
       return result.receipt;
     },
@@ -51,10 +58,11 @@ export function createSends(courierFor: (options: CallOptions | undefined) => Co
     ) {
       const courier = courierFor(options);
       const id = streamId(stream);
+      const codec = codecOf(stream);
       const results: Promise<SendResult>[] = [];
       for await (const value of values) {
         options?.signal?.throwIfAborted();
-        const record = drafted(value);
+        const record = drafted(value, codec);
         if (record instanceof MidstreamError) {
           results.push(Promise.resolve({ ok: false, error: record }));
           continue;
@@ -69,9 +77,9 @@ export function createSends(courierFor: (options: CallOptions | undefined) => Co
   };
 }
 
-function drafted(value: unknown): Draft | MidstreamError {
+function drafted(value: unknown, codec: Codec<unknown, never> | undefined): Draft | MidstreamError {
   try {
-    return draft(value);
+    return draft(value, {}, codec);
   } catch (error) {
     if (error instanceof MidstreamError) return error;
     throw error;

@@ -1,6 +1,6 @@
 import type { Client } from "../client.js";
 import { applyRewinds } from "../follow/rewinds.js";
-import type { Direction, StreamRecord } from "../models.js";
+import type { Direction, PayloadForm, StreamRecord } from "../models.js";
 import type { CurrentCredential } from "./credential.js";
 import { createFeed, type Feed, type Followed } from "./feed.js";
 
@@ -10,6 +10,7 @@ export interface RecordsTarget {
   /** Undefined: all streams of the direction. */
   readonly streamId: string | undefined;
   readonly direction: Direction;
+  readonly view: PayloadForm;
   /** Records behind this offset. */
   readonly afterOffset: number;
   /** How many records to keep: the newest. */
@@ -36,8 +37,8 @@ export const NO_RECORDS: FollowedRecords = Object.freeze({
 
 /** Two targets with one key are one feed. */
 export function targetKey(target: RecordsTarget): string {
-  const { runId, streamId, direction, afterOffset, limit } = target;
-  return JSON.stringify([runId, streamId ?? null, direction, afterOffset, limit]);
+  const { runId, streamId, direction, view, afterOffset, limit } = target;
+  return JSON.stringify([runId, streamId ?? null, direction, view, afterOffset, limit]);
 }
 
 /** True where the target's feed will give the records of the stream. */
@@ -61,6 +62,7 @@ export function createRecordsFeed(
       client.followRecords(target.runId, {
         stream: target.streamId,
         direction: target.direction,
+        view: target.view,
         afterOffset: known.asOfOffset,
         accessToken,
         onRecords(records, asOfOffset) {

@@ -2,7 +2,7 @@ import { useCallback, useInsertionEffect, useMemo, useSyncExternalStore } from "
 import { MidstreamError } from "../error.js";
 import type { Receipt } from "../models.js";
 import { ulid } from "../random-key.js";
-import type { InputStream } from "../streams.js";
+import { codecOf, type InputStream } from "../streams.js";
 import type { Credential } from "./credential.js";
 import type { SendOutcome } from "./outbox.js";
 import { useHub } from "./provider.js";
@@ -23,16 +23,16 @@ export interface SendOptions {
 }
 
 /** A way to send into a run, and how it went. */
-export interface UseInputStreamSend<T> {
+export interface UseInputStreamSend<In> {
   /**
    * Stores a value on the stream. The promise tells what became of it and never rejects: ignoring it is harmless, since
    * `error` says the same. The same function for as long as stream, run and readiness are the same.
    */
-  readonly send: (value: T, options?: SendOptions) => Promise<SendOutcome>;
+  readonly send: (value: In, options?: SendOptions) => Promise<SendOutcome>;
   /** There is a run and, unless `accessToken` is null, what to send with. */
   readonly isReady: boolean;
   readonly isSending: boolean;
-  /** Why the newest answer was a refusal; undefined where it was none. */
+  /** Why the newest answer was a refusal, with `fields` where the value did not fit; undefined where it was none. */
   readonly error: MidstreamError | undefined;
   /** Of the last record that was stored. */
   readonly lastReceipt: Receipt | undefined;
@@ -47,13 +47,14 @@ interface Progress {
 const NOTHING_SENT: Progress = Object.freeze({ sendingCount: 0, error: undefined, lastReceipt: undefined });
 
 /** Sends records to an input stream of a run. Typed by the stream, where that is a declared one. */
-export function useInputStreamSend<T = unknown>(
-  stream: string | InputStream<T>,
+export function useInputStreamSend<In = unknown>(
+  stream: string | InputStream<unknown, In>,
   runId: string | null | undefined,
   options: UseInputStreamSendOptions = {},
-): UseInputStreamSend<T> {
+): UseInputStreamSend<In> {
   const hub = useHub();
   const streamId = typeof stream === "string" ? stream : stream.id;
+  const codec = codecOf(stream);
   const { accessToken } = options;
   const isReady = Boolean(runId) && accessToken !== null;
 
@@ -72,7 +73,7 @@ export function useInputStreamSend<T = unknown>(
   );
 
   const send = useCallback(
-    async (value: T, { key = ulid(), ...how }: SendOptions = {}): Promise<SendOutcome> => {
+    async (value: In, { key = ulid(), ...how }: SendOptions = {}): Promise<SendOutcome> => {
       if (!runId || !isReady) {
         const error = new MidstreamError("there is nothing to send to yet: wait until isReady is true", {
           code: "FAILED_PRECONDITION",
@@ -81,10 +82,11 @@ export function useInputStreamSend<T = unknown>(
         return { ok: false, receipt: undefined, error };
       }
       progress.set({ ...progress.get(), sendingCount: progress.get().sendingCount + 1 });
+      const target = { direction: "input", id: streamId, ...(codec && { codec }) } as InputStream<unknown, In>;
       const outcome = await hub
         .outbox(runId)
         .send({ streamId, value, idempotencyKey: key }, () =>
-          hub.client.send(runId, streamId, value, { ...how, key, accessToken: credential.get() }),
+          hub.client.send(runId, target, value, { ...how, key, accessToken: credential.get() }),
         );
       const last = progress.get();
       progress.set({
@@ -94,7 +96,7 @@ export function useInputStreamSend<T = unknown>(
       });
       return outcome;
     },
-    [hub, runId, streamId, isReady, credential, progress],
+    [hub, runId, streamId, codec, isReady, credential, progress],
   );
 
   return { send, isReady, isSending: sendingCount > 0, error, lastReceipt };

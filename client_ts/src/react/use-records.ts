@@ -1,10 +1,12 @@
 import { useMemo, useSyncExternalStore } from "react";
-import type { Direction, StreamRecord } from "../models.js";
-import type { InputStream, OutputStream } from "../streams.js";
+import type { Direction, PayloadForm, StreamRecord } from "../models.js";
+import type { RecordInvalid } from "../record-invalid.js";
+import { codecOf, type InputStream, type OutputStream } from "../streams.js";
 import type { Credential } from "./credential.js";
 import { idleFeed } from "./feed.js";
 import { identity, NONE_PENDING, type PendingRecord } from "./outbox.js";
 import { useHub } from "./provider.js";
+import { createReader } from "./reader.js";
 import { type FollowedRecords, NO_RECORDS } from "./records-feed.js";
 import { useFeed } from "./use-feed.js";
 
@@ -20,15 +22,19 @@ export interface UseOutputStreamOptions {
 /** Which records of a run to see. */
 export interface UseRecordsOptions<T = unknown> extends UseOutputStreamOptions {
   /** Only this stream's; by default those of all streams. */
-  readonly stream?: string | InputStream<T> | OutputStream<T>;
+  readonly stream?: string | InputStream<T, unknown> | OutputStream<T>;
   /** What went into the run, by default, or what came out of it. */
   readonly direction?: Direction;
+  /** `"json"` gives protobuf messages as plain JSON, without code of their types; by default they come as stored. */
+  readonly view?: PayloadForm;
 }
 
 /** Records so far, and how following them goes. */
 export interface UseRecords<T = unknown> extends FollowedRecords<T> {
   /** What was sent from this page and is not among `records` yet, oldest first. */
   readonly pending: readonly PendingRecord<T>[];
+  /** Records that do not fit the stream's declared type. They are not among `records`. */
+  readonly invalid: readonly RecordInvalid[];
   /** Tries again after a refusal, from where it had got to. */
   readonly retry: () => void;
 }
@@ -44,13 +50,13 @@ export function useRecords<T = unknown>(
   options: UseRecordsOptions<T> = {},
 ): UseRecords<T> {
   const hub = useHub();
-  const { accessToken, stream, direction = "input", afterOffset = 0, limit = DEFAULT_LIMIT } = options;
+  const { accessToken, stream, direction = "input", view = "stored", afterOffset = 0, limit = DEFAULT_LIMIT } = options;
   const run = accessToken === null ? undefined : runId || undefined;
   const streamId = typeof stream === "object" ? stream.id : stream;
 
   const feed = useMemo(
-    () => (run === undefined ? idle : hub.records({ runId: run, streamId, direction, afterOffset, limit })),
-    [hub, run, streamId, direction, afterOffset, limit],
+    () => (run === undefined ? idle : hub.records({ runId: run, streamId, direction, view, afterOffset, limit })),
+    [hub, run, streamId, direction, view, afterOffset, limit],
   );
   const state = useFeed(feed, accessToken, run === undefined ? IDLE : NO_RECORDS);
 
@@ -61,8 +67,16 @@ export function useRecords<T = unknown>(
   const sent = useSyncExternalStore(outbox.subscribe, outbox.get, () => NONE_PENDING);
   const pending = useMemo(() => notArrived(sent, state.records, streamId), [sent, state.records, streamId]);
 
-  // What a record holds is as sure as its stream's declaration: T is the caller's word.
-  return useMemo(() => ({ ...state, pending, retry: feed.retry }) as UseRecords<T>, [state, pending, feed]);
+  const codec = codecOf(stream);
+  const reader = useMemo(() => createReader(codec), [codec]);
+  const read = useMemo(() => reader.records(state.records), [reader, state.records]);
+  const shown = useMemo(() => reader.pending(pending), [reader, pending]);
+
+  // Without a codec, what a record holds is as sure as its stream's declaration: T is the caller's word.
+  return useMemo(
+    () => ({ ...state, ...read, pending: shown, retry: feed.retry }) as UseRecords<T>,
+    [state, read, shown, feed],
+  );
 }
 
 /** The records of one output stream, live: first those that are there. Without a run id it waits for one. */

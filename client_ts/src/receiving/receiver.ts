@@ -18,6 +18,8 @@ export interface Receiver {
   wait(streamIds: readonly string[], options: TakeOptions): Promise<StreamRecord | undefined>;
   /** All that is there. */
   drain(streamId: string): Promise<StreamRecord[]>;
+  /** Undoes that these were taken: they are the next ones again. In the turn in which they were taken. */
+  giveBack(records: readonly StreamRecord[]): void;
   /** The newest unconsumed record. */
   newest(streamId: string): StreamRecord | undefined;
 }

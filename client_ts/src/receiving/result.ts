@@ -1,5 +1,7 @@
+import { type Codec, read } from "../codec.js";
 import type { Duration } from "../duration.js";
 import type { StreamRecord } from "../models.js";
+import type { RecordInvalid } from "../record-invalid.js";
 
 /** Nothing came in time. */
 export class ReceiveTimeout extends Error {
@@ -23,11 +25,13 @@ export interface Received<T> {
   unwrap(): T;
 }
 
-/** None did. */
+/** None did, or one that does not fit the stream's type. */
 export interface NotReceived {
   readonly ok: false;
   readonly output?: undefined;
-  readonly error: ReceiveTimeout;
+  readonly error: ReceiveTimeout | RecordInvalid;
+  /** The one that does not fit. It is consumed: the next receive gets the one behind it. */
+  readonly record?: StreamRecord | undefined;
   /** Throws the error. */
   unwrap(): never;
 }
@@ -40,15 +44,23 @@ export function resultOf<T>(
   record: StreamRecord | undefined,
   streamIds: readonly string[],
   timeout: Duration | undefined,
+  codec: Codec<T, never> | undefined,
 ): Result<T> {
-  if (record !== undefined) {
-    const typed = record as StreamRecord<T>;
-    return { ok: true, output: typed.value, record: typed, unwrap: () => typed.value };
+  if (record === undefined) return notReceived(new ReceiveTimeout(streamIds, timeout ?? "0s"));
+  let typed: StreamRecord<T>;
+  try {
+    typed = read(codec, record);
+  } catch (error) {
+    return notReceived(error as RecordInvalid, record);
   }
-  const error = new ReceiveTimeout(streamIds, timeout ?? "0s");
+  return { ok: true, output: typed.value, record: typed, unwrap: () => typed.value };
+}
+
+function notReceived(error: ReceiveTimeout | RecordInvalid, record?: StreamRecord): NotReceived {
   return {
     ok: false,
     error,
+    record,
     unwrap: () => {
       throw error;
     },

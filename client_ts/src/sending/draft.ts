@@ -1,7 +1,8 @@
 import { create } from "@bufbuild/protobuf";
+import type { Codec } from "../codec.js";
 import { MidstreamError } from "../error.js";
 import { type NewRecord, NewRecordSchema, type Payload } from "../gen/midstream/v1/record_pb.js";
-import { encodePayload } from "../payload.js";
+import { encodeAs } from "../payload.js";
 import { ulid } from "../random-key.js";
 
 /** A record on its way, and about how many bytes it takes there. */
@@ -23,27 +24,31 @@ const OVERHEAD_BYTES = 40;
 const MAX_PAYLOAD_BYTES = 4 * 1024 * 1024;
 
 /** Throws MidstreamError (PAYLOAD_INVALID) for a value that cannot be sent. */
-export function draft(value: unknown, options: RecordOptions = {}): Draft {
-  const payload = encodePayload(value);
+export function draft(value: unknown, options: RecordOptions = {}, codec?: Codec<unknown, never>): Draft {
+  const payload = encodeAs(codec, value);
   const metadata = { ...options.metadata };
   const record = create(NewRecordSchema, { payload, idempotencyKey: options.key ?? ulid(), metadata });
   let sizeBytes = OVERHEAD_BYTES + record.idempotencyKey.length;
-  if (payload.content.case === "json") sizeBytes += utf8Bound(payload.content.value);
-  else if (payload.content.case === "raw") sizeBytes += payload.content.value.length;
+  sizeBytes += payload.content.case === "json" ? utf8Bound(payload.content.value) : bytesOf(payload);
   if (sizeBytes > MAX_PAYLOAD_BYTES) checkSize(payload);
   for (const [name, text] of Object.entries(metadata)) sizeBytes += (name.length + text.length) * 3 + 8;
   return { record, sizeBytes };
 }
 
-function checkSize({ content }: Payload): void {
-  if (content.case !== "json" && content.case !== "raw") return;
-  const bytes = content.case === "json" ? new TextEncoder().encode(content.value).length : content.value.length;
+function checkSize({ content }: Pick<Payload, "content">): void {
+  const bytes = content.case === "json" ? new TextEncoder().encode(content.value).length : bytesOf({ content });
   if (bytes <= MAX_PAYLOAD_BYTES) return;
   const metadata = { payload_bytes: String(bytes), max_payload_bytes: String(MAX_PAYLOAD_BYTES) };
   throw new MidstreamError(
     `a payload of ${bytes} bytes is too large for any server; store it elsewhere and send a reference`,
     { reason: "PAYLOAD_TOO_LARGE", code: "INVALID_ARGUMENT", metadata },
   );
+}
+
+/** Of what is binary already. */
+function bytesOf({ content }: Pick<Payload, "content">): number {
+  if (content.case === "proto") return content.value.value.length;
+  return content.case === "raw" ? content.value.length : 0;
 }
 
 /** No more than so many bytes; exact counting would encode every text twice. */

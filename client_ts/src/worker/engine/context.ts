@@ -90,7 +90,12 @@ export class TaskContext {
   }
 
   /** Sends to a run, once, as a step. Throws MidstreamError or StepFailed. */
-  send<T>(runId: string, stream: string | InputStream<T>, value: T, options: SendOptions = {}): Promise<SentReceipt> {
+  send<In>(
+    runId: string,
+    stream: string | InputStream<unknown, In>,
+    value: NoInfer<In>,
+    options: SendOptions = {},
+  ): Promise<SentReceipt> {
     return this.calls.send(runId, stream, value, options);
   }
 

@@ -1,5 +1,7 @@
 /** What a task can meet, and what the engine tells its host. */
 
+import type { RecordInvalid } from "../../record-invalid.js";
+
 /** A step threw, and no attempt is left. The same error where it happened and on every replay. */
 export class StepFailed extends Error {
   override readonly name: string = "StepFailed";
@@ -41,8 +43,27 @@ export class UnjournaledAwait extends Error {
   }
 }
 
-/** This code does other things than the log says: the run cannot go on with it. */
-export class Diverged extends Error {
+/** The run cannot go on with this code, and its log is as good as ever: other code can take it on. */
+export class CannotGoOn extends Error {
+  override readonly name: string = "CannotGoOn";
+}
+
+/** The task ended with a RecordInvalid: what is stored does not fit what its code declares. */
+export class RecordUnreadable extends CannotGoOn {
+  override readonly name = "RecordUnreadable";
+
+  constructor(record: RecordInvalid) {
+    super(
+      `${record.message}.\n` +
+        "Deploy code whose declaration fits the record, and the run goes on from there; such code may also catch " +
+        "RecordInvalid where it receives, and go on with the next record. Or cancel the run and start it anew.",
+      { cause: record },
+    );
+  }
+}
+
+/** This code does other things than the log says. */
+export class Diverged extends CannotGoOn {
   override readonly name = "Diverged";
 
   constructor(

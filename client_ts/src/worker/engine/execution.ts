@@ -15,10 +15,11 @@ import {
   WorkRequest_OutputRecordSchema,
 } from "../../gen/midstream/v1/worker_service_pb.js";
 import { toRecord } from "../../models.js";
+import { RecordInvalid } from "../../record-invalid.js";
 import type { Task } from "../task.js";
 import { TaskContext } from "./context.js";
 import "./views.js";
-import { RunCancelled, type UnjournaledAwait } from "./errors.js";
+import { RecordUnreadable, RunCancelled, type UnjournaledAwait } from "./errors.js";
 import { failureOf } from "./failures.js";
 import { Operations } from "./operations.js";
 import { decodePayload, encodeResult } from "./payloads.js";
@@ -117,7 +118,7 @@ export class Execution {
   // What the host does.
 
   /**
-   * Takes one turn; the next one may begin when it has resolved. Rejects with Diverged, after which the execution is of
+   * Takes one turn; the next one may begin when it has resolved. Rejects with CannotGoOn, after which the execution is of
    * no more use. Does nothing when the function has ended: a run ends at that offset, whatever comes behind it.
    */
   async apply(entry: Entry): Promise<void> {
@@ -356,6 +357,7 @@ export class Execution {
       const value = create(Outcome_CancelledSchema);
       this.outcome = create(OutcomeSchema, { outcome: { case: "cancelled", value } });
     } else {
+      if (settled.error instanceof RecordInvalid) throw new RecordUnreadable(settled.error);
       this.fail(settled.error);
     }
   }

@@ -144,6 +144,12 @@ export class ManagedReceiver {
     });
   }
 
+  /** Undoes that these were taken in this turn: they are the next ones again. */
+  giveBack(records: readonly StreamRecord[]): void {
+    this.taken = this.taken.filter(([, record]) => !records.includes(record));
+    for (const record of records) this.inbox(record.streamId).buffer.giveBack([record]);
+  }
+
   /** What was taken in this turn is consumed now. */
   turnEnded(): void {
     const taken = this.taken;

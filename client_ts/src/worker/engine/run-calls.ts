@@ -8,8 +8,8 @@ import { NewRecordSchema } from "../../gen/midstream/v1/record_pb.js";
 import { RunSpecSchema } from "../../gen/midstream/v1/run_pb.js";
 import { FirstRecordSchema, StartRunRequestSchema } from "../../gen/midstream/v1/run_service_pb.js";
 import { SendOneRequestSchema } from "../../gen/midstream/v1/stream_service_pb.js";
-import { encodePayload } from "../../payload.js";
-import { type StreamOrId, streamId } from "../../streams.js";
+import { encodeAs, encodePayload } from "../../payload.js";
+import { codecOf, type StreamOrId, streamId } from "../../streams.js";
 import type { Execution } from "./execution.js";
 
 export interface SendOptions {
@@ -50,7 +50,7 @@ export class RunCalls {
     const { steps } = this.execution;
     const id = streamId(stream);
     const record = create(NewRecordSchema, {
-      payload: encodePayload(value),
+      payload: encodeAs(codecOf(stream), value),
       idempotencyKey: options.key ?? short(steps.nextKey("send")),
       metadata: options.metadata ?? {},
     });
@@ -71,7 +71,7 @@ export class RunCalls {
     const records = [...(options.records ?? [])].map(([stream, value]) =>
       create(FirstRecordSchema, {
         streamId: streamId(stream),
-        record: create(NewRecordSchema, { payload: encodePayload(value) }),
+        record: create(NewRecordSchema, { payload: encodeAs(codecOf(stream), value) }),
       }),
     );
     const request = create(StartRunRequestSchema, { runId, spec, records });

@@ -24,6 +24,10 @@ class TaskReceiver implements Receiver {
     return this.execution.receiver.take("drain", [streamId], { timeoutUs: 0, everything: true });
   }
 
+  giveBack(records: readonly StreamRecord[]): void {
+    this.execution.receiver.giveBack(records);
+  }
+
   newest(streamId: string): StreamRecord | undefined {
     return this.execution.receiver.inbox(streamId).buffer.newest();
   }

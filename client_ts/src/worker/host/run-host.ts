@@ -3,7 +3,7 @@
 import type { Entry } from "../../gen/midstream/v1/entry_pb.js";
 import type { WorkRequest, WorkResponse, WorkResponse_Assigned } from "../../gen/midstream/v1/worker_service_pb.js";
 import { timerFired } from "../engine/entries.js";
-import { Diverged } from "../engine/errors.js";
+import { CannotGoOn } from "../engine/errors.js";
 import { Execution } from "../engine/execution.js";
 import { failureOf } from "../engine/failures.js";
 import { toUs } from "../engine/times.js";
@@ -106,7 +106,7 @@ export class RunHost {
         await act();
       } catch (error) {
         this.end();
-        if (error instanceof Diverged) this.out.block(failureOf(error));
+        if (error instanceof CannotGoOn) this.out.block(failureOf(error));
         else this.out.release(`the runtime failed:\n${failureOf(error).stack}`, true);
       }
     });
