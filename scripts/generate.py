@@ -1,7 +1,7 @@
 """Generates the code of the contract, or checks that the committed one is current.
 
     python scripts/generate.py            writes client_py/src/midstream/v1, client_py/src/midstream/include,
-                                          client_py/src/buf, client_ts/src/gen and tests/acme
+                                          client_py/src/buf, client_ts/src/gen, tests/acme and client_ts/tests/gen
     python scripts/generate.py --check    exits with 1, and lists the files, when one of them is out of date
 
 Runs in the environment of scripts/generate-requirements.txt (`make generate`, `make check-generated`); TypeScript is
@@ -28,13 +28,14 @@ TESTS = ROOT / "tests"
 PYTHON_INCLUDE = ROOT / "client_py/src/midstream/include"
 PYTHON_VALIDATE = ROOT / "client_py/src" / VALIDATE
 TYPESCRIPT = ROOT / "client_ts/src/gen"
+TYPESCRIPT_TESTS = ROOT / "client_ts/tests"
 ES_PLUGIN = ROOT / "client_ts/node_modules/.bin/protoc-gen-es"
 
 Files = Mapping[str, bytes]
 """Contents by path within their folder."""
 
 
-ROOTS = (PROTO, GOOGLEAPIS, PROTOVALIDATE, TESTS)
+ROOTS = (PROTO, GOOGLEAPIS, PROTOVALIDATE, TESTS, TYPESCRIPT_TESTS / "proto")
 CONTRACT = sorted((PROTO / PACKAGE).glob("*.proto"))
 
 
@@ -91,10 +92,19 @@ def include(_: Path) -> Files:
 
 def typescript(target: Path) -> Files:
     """Generates into the empty folder `target`."""
-    protoc(
-        *(f"--plugin=protoc-gen-es={ES_PLUGIN}", f"--es_out={target}", "--es_opt=target=ts,import_extension=js"),
-        files=[*(GOOGLEAPIS / f"google/rpc/{name}.proto" for name in ("error_details", "status")), *CONTRACT],
-    )
+    return es(target, *(GOOGLEAPIS / f"google/rpc/{name}.proto" for name in ("error_details", "status")), *CONTRACT)
+
+
+def typescript_example(target: Path) -> Files:
+    """A user's own types with all that they import, as `buf generate --include-imports` makes them."""
+    imported = (PROTO / PACKAGE / "input_stream.proto", PROTOVALIDATE / VALIDATE / "validate.proto")
+    own = (TESTS / EXAMPLE / "agent.proto", TYPESCRIPT_TESTS / "proto" / EXAMPLE / "everything.proto")
+    return es(target, *imported, *own)
+
+
+def es(target: Path, *files: Path) -> Files:
+    options = (f"--es_out={target}", "--es_opt=target=ts,import_extension=js")
+    protoc(f"--plugin=protoc-gen-es={ES_PLUGIN}", *options, files=files)
     return files_in(target, "*.ts")
 
 
@@ -126,6 +136,7 @@ def main() -> int:
         update(TESTS / EXAMPLE, "*_pb2*", python_example, check=check),
         update(PYTHON_INCLUDE, "*.proto", include, check=check),
         update(TYPESCRIPT, "*.ts", typescript, check=check),
+        update(TYPESCRIPT_TESTS / "gen", "*.ts", typescript_example, check=check),
     ]
     return 1 if check and any(stale) else 0
 

@@ -12,6 +12,7 @@ import { createRuns, type Runs } from "./methods/runs.js";
 import { createSends, type Sends } from "./methods/sends.js";
 import { createTokens, type Tokens } from "./methods/tokens.js";
 import type { Link } from "./platform/platform.js";
+import type { Schemas } from "./schemas/schemas.js";
 import { createLanes } from "./sending/lanes.js";
 
 /** Which server, and as whom. */
@@ -41,6 +42,9 @@ export interface Client extends Sends, Runs, Reads, Tokens, Follows {
    * cancelled and the block threw for that. Resolves to what the block returned.
    */
   attach<R>(options: AttachOptions, block: (run: AttachedRun) => Promise<R> | R): Promise<R>;
+
+  /** What may be sent on which stream. For backends, so not in browsers. */
+  readonly schemas: Schemas;
 
   /** Cuts off what is under way. */
   close(): void;
@@ -73,6 +77,12 @@ export function connect(options: ConnectOptions = {}): Client {
         });
       }
       return platform.attach({ calls, transport, credentials: credentialsOf() }, closed, attachOptions, block);
+    },
+    get schemas() {
+      if (!platform.schemas) {
+        throw new MidstreamError("schemas are the business of backends: connect in Node", { code: "UNIMPLEMENTED" });
+      }
+      return platform.schemas(calls);
     },
     close() {
       closing.abort(new MidstreamError("this client is closed", { code: "CANCELLED" }));

@@ -4,12 +4,7 @@ export type { CallOptions } from "./calls.js";
 export { type Client, type ConnectOptions, connect } from "./client.js";
 export type { Codec } from "./codec.js";
 export type { AccessToken } from "./credentials.js";
-export {
-  inputStream,
-  type StreamPromises,
-  type TypedDeclaration,
-  type TypedStream,
-} from "./declared/input-stream.js";
+export { inputStream, type StreamPromises, type TypedDeclaration, type TypedStream } from "./declared/input-stream.js";
 export type { Duration } from "./duration.js";
 export { type AnyResult, type ReceiveOptions, type Subscription, waitAny } from "./input-stream.js";
 export type { Assignment, Entry, Fact } from "./entry.js";
@@ -28,6 +23,7 @@ export type { Failure, HandlerFailure, OutputStatus, Run, RunKind, RunState, Str
 export { RecordInvalid } from "./record-invalid.js";
 export { type NotReceived, type Received, ReceiveTimeout, type Result } from "./receiving/result.js";
 export type { RecordOptions } from "./sending/draft.js";
+export type { RegisteredSchema, RegisterSchemas, Schema, Schemas, SchemaSettings } from "./schemas/schemas.js";
 export {
   type InputStream,
   type Of,

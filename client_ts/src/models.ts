@@ -1,6 +1,11 @@
 import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import { fromStatus, MidstreamError } from "./error.js";
-import { Direction as DirectionEnum, PayloadView, type Record as RecordMessage, Sender_Kind } from "./gen/midstream/v1/record_pb.js";
+import {
+  Direction as DirectionEnum,
+  PayloadView,
+  type Record as RecordMessage,
+  Sender_Kind,
+} from "./gen/midstream/v1/record_pb.js";
 import type { Accepted, Receipt as ReceiptMessage } from "./gen/midstream/v1/stream_service_pb.js";
 import { decodePayload } from "./payload.js";
 

@@ -44,9 +44,7 @@ export function inputStream<D extends DescMessage>(message: D): TypedStream<Mess
 export function inputStream<S extends StandardSchemaV1>(
   declaration: TypedDeclaration<S>,
 ): TypedStream<StandardSchemaV1.InferOutput<S>, StandardSchemaV1.InferInput<S>>;
-export function inputStream(
-  declared: DescMessage | TypedDeclaration<StandardSchemaV1>,
-): TypedStream<unknown, unknown> {
+export function inputStream(declared: DescMessage | TypedDeclaration<StandardSchemaV1>): TypedStream<unknown, unknown> {
   const stream = isMessageType(declared) ? ofMessage(declared) : ofSchema(declared);
   announce(stream);
   return stream;

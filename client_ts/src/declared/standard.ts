@@ -13,7 +13,9 @@ export function standardCodec<S extends StandardSchemaV1>(
       const result = schema["~standard"].validate(record.value);
       if (result instanceof Promise) {
         result.catch(() => {});
-        throw new TypeError(`stream "${record.streamId}": its schema validates asynchronously, which no receive can wait for`);
+        throw new TypeError(
+          `stream "${record.streamId}": its schema validates asynchronously, which no receive can wait for`,
+        );
       }
       if (result.issues) throw new RecordInvalid(record, misfitOf(result.issues));
       return { ...record, value: result.value };

@@ -1,6 +1,7 @@
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import { attach } from "../attached/attach.js";
 import { followByStream } from "../follow/source.js";
+import { createSchemas } from "../schemas/schemas.js";
 import { createPipeline } from "../sending/pipeline.js";
 import type { Platform } from "./platform.js";
 import { platform as web } from "./web.js";
@@ -22,6 +23,7 @@ export const platform: Platform = {
 
   pipeline: createPipeline,
   attach,
+  schemas: createSchemas,
 
   onWake: web.onWake,
 };

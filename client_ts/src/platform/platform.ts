@@ -1,6 +1,7 @@
 import type { Transport } from "@connectrpc/connect";
 import type { attach } from "../attached/attach.js";
 import type { FollowSource } from "../follow/source.js";
+import type { createSchemas } from "../schemas/schemas.js";
 import type { createPipeline } from "../sending/pipeline.js";
 
 /** How a client reaches its server. */
@@ -20,6 +21,8 @@ export interface Platform {
   readonly pipeline?: typeof createPipeline;
   /** Makes this process a run, where requests can be streamed. */
   readonly attach?: typeof attach;
+  /** The registry of schemas, which pages have no business with. */
+  readonly schemas?: typeof createSchemas;
   /** Calls `woke` when the network or the page has come back. Returns what ends that. */
   readonly onWake: (woke: () => void) => () => void;
 }

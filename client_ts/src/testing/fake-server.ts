@@ -14,9 +14,9 @@ import {
   type SendOneRequest,
   StreamService,
 } from "../gen/midstream/v1/stream_service_pb.js";
-import { decodePayload, encodePayload as encoded } from "../payload.js";
+import { decodePayload, encodeAs, encodePayload as encoded } from "../payload.js";
 import type { RunState } from "../run.js";
-import { type StreamOrId, streamId } from "../streams.js";
+import { codecOf, type StreamOrId, streamId } from "../streams.js";
 import { FakeStore, isFinal } from "./fake-store.js";
 
 /** How a call is to fail. */
@@ -222,7 +222,9 @@ export function fakeServer(): FakeServer {
       if (result !== undefined) run.result = encoded(result);
       store.changed();
     },
-    appendInput: (runId, stream, value) => void store.appendValue(runId, streamId(stream), Direction.INPUT, value),
+    appendInput(runId, stream, value) {
+      store.append(runId, streamId(stream), Direction.INPUT, { payload: encodeAs(codecOf(stream), value) });
+    },
     appendOutput: (runId, stream, value) => void store.appendValue(runId, streamId(stream), Direction.OUTPUT, value),
     rewindOutput(runId, stream, firstSeq, lastSeq) {
       const ranges = [{ firstSeq: BigInt(firstSeq), lastSeq: BigInt(lastSeq) }];

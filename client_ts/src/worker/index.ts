@@ -6,7 +6,14 @@ export { RecordInvalid } from "../record-invalid.js";
 export { type NotReceived, type Received, ReceiveTimeout, type Result } from "../receiving/result.js";
 export { type InputStream, type OutputStream, streams } from "../streams.js";
 export type { RunLog, StepFunction, StepOptions, TaskContext } from "./engine/context.js";
-export { Diverged, RecordUnreadable, RunCancelled, StepFailed, StepInterrupted, UnjournaledAwait } from "./engine/errors.js";
+export {
+  Diverged,
+  RecordUnreadable,
+  RunCancelled,
+  StepFailed,
+  StepInterrupted,
+  UnjournaledAwait,
+} from "./engine/errors.js";
 export type { StepInfo } from "./engine/pending-step.js";
 export type { Retry } from "./engine/retry.js";
 export type { SendOptions, SentReceipt, StartedRun, StartOptions } from "./engine/run-calls.js";

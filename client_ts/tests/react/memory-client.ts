@@ -108,6 +108,7 @@ export function record(offset: number, more: Partial<StreamRecord> = {}): Stream
     seq: offset,
     offset,
     value: `value ${offset}`,
+    schemaVersion: 0,
     sender: { kind: "ACCESS_TOKEN", subject: "ada" },
     acceptTime: new Date(offset),
     idempotencyKey: `key ${offset}`,

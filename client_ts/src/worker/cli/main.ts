@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** `midstream worker FILE...`: executes the tasks that these modules export. */
+/** `midstream worker FILE...`: executes the tasks that these modules export. `midstream schema push`: see schema.ts. */
 
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -7,8 +7,10 @@ import { parseArgs } from "node:util";
 import { parseDuration } from "../../duration.js";
 import { reporter } from "../supervisor/report.js";
 import { runWorker } from "../supervisor/run-worker.js";
+import { schemaCommand } from "./schema.js";
 
 const HELP = `Usage: midstream worker [options] FILE...
+       midstream schema push [options] FILE...
 
 Executes the tasks that these modules export, until SIGTERM or SIGINT: the first drains, a second one stops at once.
 Modules in TypeScript need tsx in your project.
@@ -21,6 +23,8 @@ Options:
   --drain-timeout DURATION  how long runs have to come to rest when the worker stops [default: 30s]
   --worker-id ID            a name that no other living worker has [default: a random one]
   --log-format FORMAT       auto, console or json [default: auto]
+  --push-schemas            first register the types of the streams that the modules declare, for everybody who sends to
+                            them [MIDSTREAM_PUSH_SCHEMAS]
   --lenient                 report real I/O outside a step once, instead of failing the run [NODE_ENV=production]
   --help
 
@@ -29,6 +33,7 @@ Environment: MIDSTREAM_URL, MIDSTREAM_API_KEY, MIDSTREAM_CODE_VERSION (default: 
 const FORMATS = ["auto", "console", "json"] as const;
 
 async function main(): Promise<number> {
+  if (process.argv[2] === "schema") return schemaCommand(process.argv.slice(3));
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
@@ -39,6 +44,7 @@ async function main(): Promise<number> {
       "drain-timeout": { type: "string", default: "30s" },
       "worker-id": { type: "string" },
       "log-format": { type: "string", default: "auto" },
+      "push-schemas": { type: "boolean", default: isSet(process.env["MIDSTREAM_PUSH_SCHEMAS"]) },
       lenient: { type: "boolean", default: process.env["NODE_ENV"] === "production" },
       help: { type: "boolean", default: false },
     },
@@ -50,7 +56,7 @@ async function main(): Promise<number> {
   }
   if (command !== "worker" || files.length === 0) {
     console.error(
-      `${HELP}\n\n${command === "worker" ? "name at least one module" : "the command is: midstream worker"}`,
+      `${HELP}\n\n${command === "worker" ? "name at least one module" : "the command is: midstream worker, or: midstream schema push"}`,
     );
     return 2;
   }
@@ -67,6 +73,7 @@ async function main(): Promise<number> {
     idleTimeoutMs: parseDuration(values["idle-timeout"]),
     drainTimeoutMs: parseDuration(values["drain-timeout"]),
     strict: !values.lenient,
+    pushSchemas: values["push-schemas"],
     report: reporter(format),
     stopRequested: signals,
   });
@@ -91,6 +98,10 @@ function signalQueue(): () => Promise<void> {
         resolve();
       } else waiting.push(resolve);
     });
+}
+
+function isSet(variable: string | undefined): boolean {
+  return ["1", "true", "yes", "on"].includes(variable?.toLowerCase() ?? "");
 }
 
 function count(option: string, text: string): number {

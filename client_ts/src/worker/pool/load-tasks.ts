@@ -8,10 +8,8 @@ const TYPESCRIPT = /\.[cm]?tsx?$/;
 
 /** By name. Throws where a module cannot be loaded, none exports a task, or two tasks have one name. */
 export async function loadTasks(modules: readonly string[]): Promise<Map<string, AnyTask>> {
-  if (modules.some((module) => TYPESCRIPT.test(module))) await understandTypeScript();
   const tasks = new Map<string, AnyTask>();
-  for (const url of modules) {
-    const exported = (await import(url)) as Record<string, unknown>;
+  for (const [url, exported] of await importAll(modules)) {
     for (const value of Object.values(exported)) {
       if (!isTask(value)) continue;
       const known = tasks.get(value.id);
@@ -24,6 +22,14 @@ export async function loadTasks(modules: readonly string[]): Promise<Map<string,
     throw new Error(`no task is exported by ${modules.join(", ")}: export const myTask = task({ id: "my-task", run })`);
   }
   return tasks;
+}
+
+/** What each module exports, by its URL. */
+export async function importAll(modules: readonly string[]): Promise<Map<string, Record<string, unknown>>> {
+  if (modules.some((module) => TYPESCRIPT.test(module))) await understandTypeScript();
+  const imported = new Map<string, Record<string, unknown>>();
+  for (const url of modules) imported.set(url, (await import(url)) as Record<string, unknown>);
+  return imported;
 }
 
 /** Node itself cannot yet, in the versions that we support. */

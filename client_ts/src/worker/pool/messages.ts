@@ -6,6 +6,8 @@ export interface ThreadData {
   readonly idleTimeoutMs: number;
   /** Real I/O outside a step fails the run, instead of being reported once. */
   readonly strict: boolean;
+  /** The first thread is to say what its modules declare streams to be. */
+  readonly describeStreams: boolean;
 }
 
 export type ToThread =
@@ -22,8 +24,8 @@ export interface Refusal {
 }
 
 export type FromThread =
-  /** It is warm and waits for a run. */
-  | { readonly kind: "ready"; readonly tasks: readonly string[] }
+  /** It is warm and waits for a run. `schemas`: what to register, a serialised RegisterSchemasRequest. */
+  | { readonly kind: "ready"; readonly tasks: readonly string[]; readonly schemas: Uint8Array }
   | { readonly kind: "frame"; readonly frame: Uint8Array }
   /** The run asks the server for something, as a step. */
   | {

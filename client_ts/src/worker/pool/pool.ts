@@ -12,10 +12,14 @@ export class RunThread implements Executor {
   private killed = false;
   private readonly worker: Worker;
 
-  constructor(data: ThreadData, ready: (tasks: readonly string[]) => void, failed: (message: string) => void) {
+  constructor(
+    data: ThreadData,
+    ready: (tasks: readonly string[], schemas: Uint8Array) => void,
+    failed: (message: string) => void,
+  ) {
     this.worker = new Worker(new URL("./thread.js", import.meta.url), { workerData: data, name: "run" });
     this.worker.on("message", (message: FromThread) => {
-      if (message.kind === "ready") ready(message.tasks);
+      if (message.kind === "ready") ready(message.tasks, message.schemas);
       else if (message.kind === "failed") this.end(message.message, failed);
       else if (this.listener === undefined) this.unheard.push(message);
       else this.listener.said(message);
@@ -57,6 +61,7 @@ export class ThreadPool {
   private starting = 0;
   private closed = false;
   private firstTasks: readonly string[] | undefined;
+  private schemas = new Uint8Array();
   private failure: Error | undefined;
   private settleStart: (() => void) | undefined;
 
@@ -65,8 +70,8 @@ export class ThreadPool {
     private readonly spares: number,
   ) {}
 
-  /** Resolves to the names of the tasks. Rejects where the modules cannot be loaded. */
-  async start(): Promise<readonly string[]> {
+  /** Resolves to the names of the tasks, and what to register. Rejects where the modules cannot be loaded. */
+  async start(): Promise<{ readonly tasks: readonly string[]; readonly schemas: Uint8Array }> {
     const settled = new Promise<void>((resolve) => {
       this.settleStart = resolve;
     });
@@ -74,7 +79,7 @@ export class ThreadPool {
     await settled;
     if (this.failure !== undefined) throw this.failure;
     this.refill();
-    return this.firstTasks ?? [];
+    return { tasks: this.firstTasks ?? [], schemas: this.schemas };
   }
 
   take(): RunThread {
@@ -103,7 +108,8 @@ export class ThreadPool {
     };
     const thread = new RunThread(
       this.data,
-      (tasks) => {
+      (tasks, schemas) => {
+        if (this.firstTasks === undefined) this.schemas = Uint8Array.from(schemas);
         this.firstTasks ??= tasks;
         if (spare) {
           if (this.closed) void thread.kill();

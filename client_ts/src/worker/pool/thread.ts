@@ -5,10 +5,15 @@
 
 import { format } from "node:util";
 import { parentPort, workerData } from "node:worker_threads";
+import { toBinary } from "@bufbuild/protobuf";
+import { collectDeclared } from "../../declared/announce.js";
+import { RegisterSchemasRequestSchema } from "../../gen/midstream/v1/schema_service_pb.js";
+import { requestFor } from "../../schemas/request.js";
 import { currentScope } from "../engine/scope.js";
 import { systemClock } from "../host/clock.js";
 import { installRunGlobals } from "../realm/globals.js";
 import { watchForTrespass } from "../realm/trespass.js";
+import type { AnyTask } from "../task.js";
 import { Inside } from "./inside.js";
 import { loadTasks } from "./load-tasks.js";
 import type { FromThread, LogLevel, ThreadData, ToThread } from "./messages.js";
@@ -46,7 +51,11 @@ process.on("unhandledRejection", (error) => {
 });
 
 try {
-  const tasks = await loadTasks(data.modules);
+  let tasks: ReadonlyMap<string, AnyTask> = new Map();
+  const streams = await collectDeclared(async () => {
+    tasks = await loadTasks(data.modules);
+  });
+  const schemas = data.describeStreams ? toBinary(RegisterSchemasRequestSchema, requestFor(streams)) : new Uint8Array();
   const inside = new Inside({
     tasks,
     tell,
@@ -55,7 +64,7 @@ try {
     report: (runId, text, error) => log("error", runId, format(text, error)),
   });
   port.on("message", (message: ToThread) => inside.receive(message));
-  tell({ kind: "ready", tasks: [...tasks.keys()] });
+  tell({ kind: "ready", tasks: [...tasks.keys()], schemas });
 } catch (error) {
   tell({ kind: "failed", message: error instanceof Error ? (error.stack ?? error.message) : String(error) });
 }

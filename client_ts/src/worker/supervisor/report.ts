@@ -5,6 +5,7 @@ import type { LogLevel } from "../pool/messages.js";
 /** The events and their fields are those of the Python worker. */
 export type WorkerEvent =
   | { event: "worker_started"; url: string; worker_id: string; tasks: readonly string[]; credit: number }
+  | { event: "schema_registered"; stream_id: string; version: number; created: boolean; warnings: readonly string[] }
   | { event: "connected"; url: string; runs: number }
   | { event: "disconnected"; url: string; error: string; retry_ms: number }
   | { event: "run_assigned"; run_id: string; task: string; epoch: number; entries: number; resumed: boolean }

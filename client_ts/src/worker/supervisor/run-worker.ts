@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { ulid } from "../../random-key.js";
 import { ThreadPool } from "../pool/pool.js";
 import { connectWorker } from "./connect-worker.js";
+import { pushSchemas } from "./push-schemas.js";
 import type { Report } from "./report.js";
 
 export interface RunWorkerOptions {
@@ -22,6 +23,8 @@ export interface RunWorkerOptions {
   readonly drainTimeoutMs: number;
   /** Real I/O outside a step fails a run, instead of being reported once. */
   readonly strict: boolean;
+  /** First registers the types of the streams that the modules declare. */
+  readonly pushSchemas: boolean;
   readonly report: Report;
   /** Resolves when the worker is to drain, and once more when it is to stop at once. */
   readonly stopRequested: () => Promise<void>;
@@ -30,12 +33,13 @@ export interface RunWorkerOptions {
 /** Resolves when the worker has stopped. Rejects where the modules cannot be loaded or the server refuses the worker. */
 export async function runWorker(options: RunWorkerOptions): Promise<void> {
   const { modules, url, report, credit, idleTimeoutMs, strict, spares } = options;
-  const pool = new ThreadPool({ modules, idleTimeoutMs, strict }, spares);
+  const pool = new ThreadPool({ modules, idleTimeoutMs, strict, describeStreams: options.pushSchemas }, spares);
   let disconnect = (): void => undefined;
   try {
-    const names = await pool.start();
+    const { tasks: names, schemas } = await pool.start();
     const version = process.env["MIDSTREAM_CODE_VERSION"] || versionOf(modules);
     const workerId = options.workerId || `worker_${ulid()}`;
+    if (options.pushSchemas) await pushSchemas(schemas, options);
     report({ event: "worker_started", url, worker_id: workerId, tasks: names, credit });
     const tasks = new Map(names.map((name) => [name, version]));
     const { worker, close } = connectWorker({
