@@ -58,21 +58,18 @@ def child(module: str, *args: str, ready_event: str) -> Iterator[Child]:
             process.wait()
 
 
+def server_arguments(directory: Path) -> list[str]:
+    """Its defaults, but for the database and the ports."""
+    arguments = ["--database", str(directory / "midstream.db")]
+    for listener in ("--listen", "--web-listen", "--metrics-listen"):
+        arguments += [listener, "127.0.0.1:0"]
+    return arguments
+
+
 @contextmanager
 def midstream_server(directory: Path) -> Iterator[Child]:
     """A server with its defaults on a new database in `directory`."""
-    database = directory / "midstream.db"
-    args = [
-        "--listen",
-        "127.0.0.1:0",
-        "--web-listen",
-        "127.0.0.1:0",
-        "--metrics-listen",
-        "127.0.0.1:0",
-        "--database",
-        str(database),
-    ]
-    with child("midstream_server", *args, ready_event="server_started") as server:
+    with child("midstream_server", *server_arguments(directory), ready_event="server_started") as server:
         yield server
 
 

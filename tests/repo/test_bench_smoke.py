@@ -65,6 +65,16 @@ def _check(figure: dict[str, Any]) -> None:
         assert figure["ratio_low"] <= figure["ratio_high"]
 
 
+def test_a_trace_of_resumes_names_each_hop() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "bench.trace", "--resumes", "2"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    for hop in ("server: on disk", "worker: assignment parsed", "child: the task has its record", "whole"):
+        assert f"| {hop} |" in ran.stdout
+
+
 def test_an_unknown_figure_is_named() -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "bench", "nonsense"], cwd=ROOT, capture_output=True, text=True, check=False

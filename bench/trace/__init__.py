@@ -1,0 +1,1 @@
+"""Where the time of one resume goes: `python -m bench.trace`."""
