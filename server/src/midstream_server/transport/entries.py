@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-from midstream_server.domain.record import StoredRecord
 from midstream_server.domain.run import EntryKind
 from midstream_server.store.managed import StoredEntry
 from midstream_server.transport import wire
@@ -15,9 +14,10 @@ _CREATED_SPEC = b"\x0a"
 def entry(run_id: str, stored: StoredEntry) -> bytes:
     """An Entry."""
     offset, kind, at_us, body, stream_id, seq = stored
-    place = b"\x08" + wire.varint(offset) + wire.delimited(b"\x12", wire.time(at_us))
+    number, time = wire.varint(offset), wire.time(at_us)
+    place = b"\x08" + number + wire.delimited(b"\x12", time)
     if kind is EntryKind.RECORD and stream_id is not None and seq is not None:
-        record = wire.record(run_id, StoredRecord(stream_id, seq, offset, at_us, body))
+        record = wire.record(run_id, stream_id, body, seq=seq, offset=number, time=time)
         return place + wire.delimited(_ENTRY_RECORD, record)
     if kind is EntryKind.CREATED:
         return place + wire.delimited(_ENTRY_CREATED, wire.delimited(_CREATED_SPEC, body))

@@ -23,13 +23,15 @@ def varint(number: int) -> bytes:
     """A non-negative number in base 128."""
     if number < _TABLED:
         return _TABLE[number]
-    return bytes((number & 0x7F | 0x80,)) + varint(number >> 7)
+    return _CONTINUED[number % _TABLED] + varint(number // _TABLED)
 
 
 _TABLED = 0x4000
 _TABLE = [bytes((number,)) for number in range(0x80)]
 _TABLE += [bytes((number & 0x7F | 0x80, number >> 7)) for number in range(0x80, _TABLED)]
 """Every number of one and two bytes: nearly all lengths, and many positions."""
+_CONTINUED = [bytes((number & 0x7F | 0x80, number >> 7 | 0x80)) for number in range(_TABLED)]
+"""The two lowest bytes of greater ones."""
 
 
 def delimited(tag: bytes, content: bytes) -> bytes:
@@ -71,10 +73,16 @@ def _names(run_id: str, stream_id: str, direction: Direction) -> bytes:
 def time(at_us: int) -> bytes:
     """A Timestamp."""
     seconds, us = divmod(at_us, 1_000_000)
-    encoded = b"\x08" + varint(seconds)
+    encoded = _seconds(seconds)
     if us:
         encoded += b"\x10" + varint(us * 1_000)
     return encoded
+
+
+@lru_cache(maxsize=1024)
+def _seconds(seconds: int) -> bytes:
+    """Of a Timestamp."""
+    return b"\x08" + varint(seconds)
 
 
 @lru_cache(maxsize=1024)
@@ -89,11 +97,10 @@ def _accepted_time_field(at_us: int) -> bytes:
     return delimited(b"\x1a", time(at_us))
 
 
-def record(run_id: str, stored: StoredRecord) -> bytes:
-    """A Record of an input stream."""
-    stream_id, seq, offset, at_us, body = stored
-    place = _RECORD_SEQ + varint(seq) + _RECORD_OFFSET + varint(offset) + _accept_time_field(at_us)
-    return _names(run_id, stream_id, Direction.INPUT) + body + place
+def record(run_id: str, stream_id: str, body: bytes, *, seq: int, offset: bytes, time: bytes) -> bytes:
+    """A Record of an input stream; its offset and its time are encoded already."""
+    parts = (_names(run_id, stream_id, Direction.INPUT), body, _RECORD_SEQ, varint(seq), _RECORD_OFFSET, offset)
+    return b"".join((*parts, _RECORD_ACCEPT_TIME, varint(len(time)), time))
 
 
 def records(run_id: str, stored: Iterable[StoredRecord], direction: Direction = Direction.INPUT) -> bytes:
