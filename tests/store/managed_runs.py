@@ -45,6 +45,8 @@ class Desks:
 
     by_no: dict[int, Desk] = field(default_factory=dict)
     claims: list[Claimed] = field(default_factory=list)
+    prepared: list[tuple[Claimed, int]] = field(default_factory=list)
+    withdrawn: list[Claimed] = field(default_factory=list)
     given_back: int = 0
     vacated: list[int] = field(default_factory=list)
 
@@ -59,6 +61,12 @@ class Desks:
         self.given_back += 1
         if seat.worker_no in self.by_no:
             self.by_no[seat.worker_no].credit += 1
+
+    def prepare(self, seat: Seat, claimed: Claimed, *, through_offset: int) -> None:
+        self.prepared.append((claimed, through_offset))
+
+    def withdraw(self, seat: Seat, claimed: Claimed) -> None:
+        self.withdrawn.append(claimed)
 
     def fill(self, seat: Seat, claimed: Claimed) -> None:
         self.claims.append(claimed)

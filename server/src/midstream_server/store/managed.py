@@ -63,6 +63,17 @@ class Seats(Protocol):
         """The transaction came to nothing."""
         ...
 
+    def prepare(self, seat: Seat, claimed: Claimed, *, through_offset: int) -> None:
+        """The claim is on its way to the disk, and new entries with it; those through the offset have long been there.
+
+        Followed by `fill` or `withdraw`. A store need not call it.
+        """
+        ...
+
+    def withdraw(self, seat: Seat, claimed: Claimed) -> None:
+        """What was perhaps prepared came to nothing."""
+        ...
+
     def fill(self, seat: Seat, claimed: Claimed) -> None:
         """The claim is on disk."""
         ...
@@ -83,6 +94,10 @@ class _NoSeats:
         return None
 
     def give_back(self, seat: Seat) -> None: ...
+
+    def prepare(self, seat: Seat, claimed: Claimed, *, through_offset: int) -> None: ...
+
+    def withdraw(self, seat: Seat, claimed: Claimed) -> None: ...
 
     def fill(self, seat: Seat, claimed: Claimed) -> None: ...
 

@@ -14,6 +14,10 @@ class Taker(Protocol):
     tasks: dict[str, str]
     credit: int
 
+    def prepare(self, claimed: Claimed, *, through_offset: int) -> None: ...
+
+    def withdraw(self, claimed: Claimed) -> None: ...
+
     def assign(self, claimed: Claimed) -> None: ...
 
     def dismiss(self) -> None:
@@ -53,6 +57,16 @@ class Dispatcher:
         taker = self._takers.get(seat.worker_no)
         if taker is not None:
             taker.credit += 1
+
+    def prepare(self, seat: Seat, claimed: Claimed, *, through_offset: int) -> None:
+        taker = self._takers.get(seat.worker_no)
+        if taker is not None:
+            taker.prepare(claimed, through_offset=through_offset)
+
+    def withdraw(self, seat: Seat, claimed: Claimed) -> None:
+        taker = self._takers.get(seat.worker_no)
+        if taker is not None:
+            taker.withdraw(claimed)
 
     def fill(self, seat: Seat, claimed: Claimed) -> None:
         # A worker that has gone meanwhile has the run all the same: it loses it with its lease, or when it comes back.

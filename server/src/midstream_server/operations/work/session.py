@@ -14,6 +14,8 @@ from midstream_server.operations.core import Core
 from midstream_server.operations.patience import patiently
 from midstream_server.store.managed import Claimed, LogPage, StoredEntry
 
+_FIRST_PAGE = 200
+"""Entries behind those that came with the assignment; each page is twice the last: a worker replays one meanwhile."""
 _UNHEARD = 1_000
 """Answers on their way to a worker that does not listen, before it is not listened to either."""
 
@@ -94,6 +96,7 @@ class Followed:
         self.epoch = epoch
         self.generation = generation
         self.sent_offset = 0
+        self.page = _FIRST_PAGE
         self.deaf = False
         self.ending = False
         """True while the worker's own request to suspend or end the run is on its way to the disk: its answer comes."""
@@ -118,23 +121,58 @@ class Session:
         self._runs: dict[str, Followed] = {}
         self._told: deque[Told] = deque()
         self._grown: dict[Followed, None] = {}
+        self._prepared: dict[str, int] = {}
         self._wake = asyncio.Event()
         self._heard = asyncio.Event()
         self._heard.set()
         self._failure: BaseException | None = None
         self._left = False
 
+    def prepare(self, claimed: Claimed, *, through_offset: int) -> None:
+        """Assigns a run whose claim is on its way to the disk, with entries through the offset, which are on it.
+
+        The worker's process replays them meanwhile. It says and does nothing before it has the rest, and that comes
+        with `assign`.
+        """
+        if claimed.run_id not in self._runs:  # else the worker has not yet heard that its former assignment is over
+            known = [entry for entry in claimed.entries if entry.offset <= through_offset]
+            self._prepared[claimed.run_id] = claimed.epoch
+            self._begin(claimed, known).deaf = True
+
+    def withdraw(self, claimed: Claimed) -> None:
+        """The claim came to nothing. What was prepared is taken back when the worker opens again.
+
+        It must do so before it gets another run: the next claim of this one has the same epoch, and may have other
+        entries behind it.
+        """
+        if self._prepared.pop(claimed.run_id, None) == claimed.epoch:
+            self.credit = 0
+            self.fail(errors.store_unavailable("a run that was to be assigned could not be claimed"))
+
     def assign(self, claimed: Claimed) -> None:
-        run_no, run_id, task, epoch, generation, last_offset, checkpoint, entries = claimed
-        self.tell(Assigned(run_id, task, epoch, generation, last_offset, checkpoint, entries))
-        sent_offset = entries[-1].offset if entries else 0
-        followed = self.follow(run_no, run_id, task, epoch, generation, after_offset=sent_offset)
-        if sent_offset == last_offset and not self._core.store.shared:
+        """The claim is on disk."""
+        prepared = self._prepared.pop(claimed.run_id, None) == claimed.epoch
+        followed = self.followed(claimed.run_id, claimed.epoch) if prepared else self._begin(claimed, claimed.entries)
+        if followed is None:
+            return  # the worker has given it back already; its word waits for the next transaction
+        rest = [entry for entry in claimed.entries if entry.offset > followed.sent_offset]
+        if rest:
+            self.tell(Entries(claimed.run_id, claimed.epoch, rest))
+            followed.sent_offset = rest[-1].offset
+        if followed.sent_offset == claimed.last_offset and not self._core.store.shared:
             # What rings in this turn is the claim's own transaction, whose last entry it has. With a shared store it
             # might be another server's.
-            self._grown.pop(followed)
             followed.deaf = True
             asyncio.get_running_loop().call_soon(followed.listen)
+        else:
+            followed.deaf = False
+            self.mark(followed)
+
+    def _begin(self, claimed: Claimed, entries: Sequence[StoredEntry]) -> Followed:
+        run_no, run_id, task, epoch, generation, last_offset, checkpoint, _ = claimed
+        self.tell(Assigned(run_id, task, epoch, generation, last_offset, checkpoint, entries))
+        sent_offset = entries[-1].offset if entries else 0
+        return self._follow(run_no, run_id, task, epoch, generation, after_offset=sent_offset)
 
     def dismiss(self) -> None:
         """The lease has run out, or another connection of the same worker has replaced this one."""
@@ -144,12 +182,18 @@ class Session:
         self, run_no: int, run_id: str, task: str, epoch: int, generation: int, *, after_offset: int
     ) -> Followed:
         """Sends the run's entries behind `after_offset`, and all that come."""
+        followed = self._follow(run_no, run_id, task, epoch, generation, after_offset=after_offset)
+        self.mark(followed)
+        return followed
+
+    def _follow(
+        self, run_no: int, run_id: str, task: str, epoch: int, generation: int, *, after_offset: int
+    ) -> Followed:
         self.unfollow(run_id)
         followed = Followed(self, run_no, run_id, task, epoch, generation)
         followed.sent_offset = after_offset
         self._runs[run_id] = followed
         self._core.hub.add(run_no, followed)
-        self.mark(followed)
         return followed
 
     def unfollow(self, run_id: str) -> None:
@@ -226,7 +270,7 @@ class Session:
         page = await patiently(
             self._core.drain,
             lambda: self._core.managed.read_entries(
-                followed.run_no, after_offset=followed.sent_offset, max_entries=BATCH_RECORDS, max_bytes=FRAME_BYTES
+                followed.run_no, after_offset=followed.sent_offset, max_entries=followed.page, max_bytes=FRAME_BYTES
             ),
             in_vain=lambda: self._left or self._failure is not None,
         )
@@ -243,6 +287,7 @@ class Session:
             return None
         followed.sent_offset = page.entries[-1].offset
         if followed.sent_offset < page.last_offset:
+            followed.page = min(2 * followed.page, BATCH_RECORDS)
             self.mark(followed)
         return Entries(followed.run_id, followed.epoch, page.entries)
 

@@ -70,6 +70,7 @@ def append(
     if verdict.placed:
         if uses is not None:
             tokens.use(tx, namespace, uses, len(verdict.placed), now_us=now_us)
+        tx.first_appended.setdefault(run.no, head.offset + 1)
         _insert(tx, run.no, stream.no, verdict.at_us, verdict.placed)
         if verdict.overflow is not None:
             verdict.tell_dropped(drop_oldest(tx, run.no, stream.no, stream_id, verdict.overflow, at_us=verdict.at_us))

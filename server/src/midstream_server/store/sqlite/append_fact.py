@@ -14,6 +14,7 @@ def append_fact(
     """Returns the entry's time. One with a key is a worker's, appended once."""
     offset, last_us = last_entry(tx, run_no)
     at_us = max(now_us, last_us)
+    tx.first_appended.setdefault(run_no, offset + 1)
     tx.execute(
         "INSERT INTO entries (run, offset, kind, at_us, body, stream, key) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (run_no, offset + 1, int(kind), at_us, body, None if key is None else WORKER_STREAM, key),

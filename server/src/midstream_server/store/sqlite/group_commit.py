@@ -30,16 +30,28 @@ class Transaction:
     """What an operation may use: the connection, and what is to happen when the transaction has ended.
 
     `changes` is what watchers should look at after the commit. `before_commit` is called when all operations have been
-    done, `on_commit` and `on_rollback` when it has ended, each in order.
+    done, `while_committing` when the commit has begun, `on_commit` and `on_rollback` when it has ended, each in order.
     """
 
-    __slots__ = ("before_commit", "changes", "execute", "executemany", "on_commit", "on_rollback")
+    __slots__ = (
+        "before_commit",
+        "changes",
+        "execute",
+        "executemany",
+        "first_appended",
+        "on_commit",
+        "on_rollback",
+        "while_committing",
+    )
 
     def __init__(self, connection: apsw.Connection) -> None:
         self.execute = connection.execute
         self.executemany = connection.executemany
         self.changes: set[Change] = set()
+        self.first_appended: dict[int, int] = {}
+        """The first offset of each run's log that this transaction has written."""
         self.before_commit: list[Callable[[], None]] = []
+        self.while_committing: list[Callable[[], None]] = []
         self.on_commit: list[Callable[[], None]] = []
         self.on_rollback: list[Callable[[], None]] = []
 
@@ -63,6 +75,8 @@ class GroupCommit:
         self._closed = False
         self._idle = asyncio.Event()
         self._idle.set()
+        self._before_commit = threading.Lock()
+        self._before_commit.acquire()
         self._commits: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run_commits, name="midstream-commit", daemon=True)
         self._thread.start()
@@ -125,6 +139,10 @@ class GroupCommit:
             self._failed(group, error)
             return
         self._commits.put(lambda: self._commit(group, results, transaction))
+        if transaction.while_committing:
+            # The commit's thread needs the interpreter to begin: it goes first.
+            self._before_commit.acquire()
+            _call_all(transaction.while_committing)
 
     def _failed(self, group: list[_Pending], error: Exception) -> None:
         """One operation broke the transaction: run each in its own, so that it alone fails."""
@@ -148,6 +166,8 @@ class GroupCommit:
         """On the commit thread."""
         began = time.perf_counter()
         failure: Exception | None = None
+        if transaction.while_committing:
+            self._before_commit.release()
         try:
             self._connection.execute("COMMIT")
         except Exception as error:

@@ -93,6 +93,10 @@ def _fill(tx: Transaction, seats: Seats, seat: Seat, claimed: Claimed) -> None:
     page = read_entries(tx.execute, claimed.run_no, after_offset=0, max_entries=_FIRST_ENTRIES, max_bytes=_FIRST_BYTES)
     if page is not None and (page.state, page.epoch) == (State.RUNNING, claimed.epoch):
         claimed = claimed._replace(generation=page.generation, last_offset=page.last_offset, entries=page.entries)
+        new_from = tx.first_appended.get(claimed.run_no)
+        if claimed.checkpoint is not None and new_from is not None and not tx.while_committing:
+            tx.while_committing.append(lambda: seats.prepare(seat, claimed, through_offset=new_from - 1))
+            tx.on_rollback.append(lambda: seats.withdraw(seat, claimed))
     tx.on_commit.append(lambda: seats.fill(seat, claimed))
 
 
