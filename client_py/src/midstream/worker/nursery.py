@@ -53,7 +53,7 @@ class Nursery:
         self._wanted: deque[WarmChild] = deque()
         self._by_pid: dict[int, WarmChild] = {}
         self._orphans: set[int] = set()
-        self._refill: asyncio.TimerHandle | None = None
+        self._refill: asyncio.Handle | None = None
         self._closed = False
 
     @property
@@ -84,7 +84,7 @@ class Nursery:
         child = free.popleft() if free else self._want()
         child.begin(on_frame, on_death)
         if self._refill is None:
-            # Not at once: the run has just begun, and is to have the processor.
+            # Not at once: the run has just begun, and is to have the processor. It may be over before: see `_kill`.
             self._refill = self._loop.call_later(_REFILL_SECONDS, self._fill)
         return child
 
@@ -224,6 +224,9 @@ class Nursery:
             self._spares.append(child)
 
     def _kill(self, pid: int) -> None:
+        if self._refill is not None and not self._closed:
+            self._refill.cancel()
+            self._refill = self._loop.call_soon(self._fill)
         if pid in self._orphans:
             kill_group(pid)
         else:
