@@ -117,9 +117,10 @@ class ModelCodec(Generic[T]):
         if payload.WhichOneof("content") != "json":
             raise _wrong_kind(payload, self._name)
         try:
-            return self._adapter.validate_json(payload.json)
+            value: T = self._adapter.validator.validate_json(payload.json)
         except ValidationError as error:
             raise _does_not_fit(error, f"the payload is no {self._name}") from error
+        return value
 
 
 ANY: Final = AnyCodec()

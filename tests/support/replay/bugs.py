@@ -18,17 +18,18 @@ class TwoInOneDrain(Execution):
         super().__init__(task, run_id=run_id, generation=generation)
         self._host = host
 
-    def _turn(self, entry: Entry) -> None:
+    def _take_turn(self, entry: Entry, fact: str | None, offset: int) -> None:
         if (
             self._host.more_entries
             and self._host.caught_up
-            and entry.HasField("record")
+            and fact == "record"
             and self._main is not None
             and not self._main.done()
         ):
             self._apply_fact(entry)
+            self._operations.turn_ended(offset)
             return
-        super()._turn(entry)
+        super()._take_turn(entry, fact, offset)
 
 
 class LocalClock(Execution):

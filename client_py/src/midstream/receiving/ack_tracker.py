@@ -1,13 +1,6 @@
 """Which records of a stream are done with, and how far that may be acknowledged."""
 
 from bisect import insort
-from dataclasses import dataclass
-
-
-@dataclass(slots=True)
-class _Uses:
-    open: int = 0
-    finished: int = 0
 
 
 class AckTracker:
@@ -19,7 +12,9 @@ class AckTracker:
 
     def __init__(self, cursor: int = 0) -> None:
         self._cursor = cursor
-        self._uses: dict[int, _Uses] = {}
+        self._open_uses: dict[int, int] = {}
+        self._used: set[int] = set()
+        """Of these, those with a finished use."""
         self._finished_ahead: set[int] = set()
         self._gaps: list[tuple[int, int]] = []
 
@@ -31,7 +26,7 @@ class AckTracker:
     @property
     def open_count(self) -> int:
         """How many records are in use."""
-        return len(self._uses)
+        return len(self._open_uses)
 
     def start_behind(self, cursor: int) -> None:
         """Begins behind a cursor that was set earlier, by another process for instance. Never moves back."""
@@ -47,31 +42,35 @@ class AckTracker:
 
     def use(self, seq: int) -> None:
         """One more handler or receive has the record. Each use ends with `finish` or `release`."""
-        self._uses.setdefault(seq, _Uses()).open += 1
+        self._open_uses[seq] = self._open_uses.get(seq, 0) + 1
 
     def finish(self, seq: int) -> None:
         """A use has ended: the handler returned or its failure was noted, the receive's caller asked for more."""
-        uses = self._uses[seq]
-        uses.open -= 1
-        uses.finished += 1
-        self._settle(seq, uses)
+        open_uses = self._open_uses.pop(seq) - 1
+        if open_uses:
+            self._open_uses[seq] = open_uses
+            self._used.add(seq)
+        else:
+            self._settle(seq)
 
     def release(self, seq: int) -> bool:
         """A use came to nothing. True: it was the only one, so the record is unconsumed again."""
-        uses = self._uses[seq]
-        uses.open -= 1
-        if uses.open == 0 and uses.finished == 0:
-            del self._uses[seq]
+        open_uses = self._open_uses.pop(seq) - 1
+        if open_uses:
+            self._open_uses[seq] = open_uses
+        elif seq in self._used:
+            self._settle(seq)
+        else:
             return True
-        self._settle(seq, uses)
         return False
 
-    def _settle(self, seq: int, uses: _Uses) -> None:
-        if uses.open == 0:
-            del self._uses[seq]
-            if seq > self._cursor:
-                self._finished_ahead.add(seq)
-                self._advance()
+    def _settle(self, seq: int) -> None:
+        self._used.discard(seq)
+        if seq == self._cursor + 1:
+            self._cursor = seq
+            self._advance()
+        elif seq > self._cursor:
+            self._finished_ahead.add(seq)
 
     def _advance(self) -> None:
         while True:

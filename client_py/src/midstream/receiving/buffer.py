@@ -159,7 +159,7 @@ class StreamBuffer(Generic[R]):
         if self._records and (self._handlers or self._receives):
             self._hand_out(self._records.popleft())
             return True
-        return self._caught_up() and self._end_immediate()
+        return bool(self._receives) and self._caught_up() and self._end_immediate()
 
     def close(self) -> None:
         """The run's function has ended: nothing more is handed out, and no handler's call begins any more."""

@@ -1,7 +1,7 @@
 """What a receive with a timeout came to."""
 
 from dataclasses import dataclass
-from typing import Final, Generic, Literal, NoReturn, TypeVar
+from typing import ClassVar, Generic, Literal, NoReturn, TypeVar
 
 from midstream.errors import MidstreamError
 from midstream.models import Record
@@ -23,8 +23,8 @@ class Received(Generic[T]):
 
     output: T
     record: Record
-    error: None = None
-    ok: Final[Literal[True]] = True
+    error: ClassVar[None] = None
+    ok: ClassVar[Literal[True]] = True
 
     def unwrap(self) -> T:
         """The value."""
@@ -41,8 +41,8 @@ class NotReceived:
 
     error: ReceiveTimeout | MidstreamError
     record: Record | None = None
-    output: None = None
-    ok: Final[Literal[False]] = False
+    output: ClassVar[None] = None
+    ok: ClassVar[Literal[False]] = False
 
     def unwrap(self) -> NoReturn:
         """Raises `error`."""

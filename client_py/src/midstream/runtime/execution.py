@@ -117,7 +117,7 @@ class Execution:
             and not self.ended
             and not self.steps_issued.pending
             and not self._receiver.pending_once
-            and (self._receiver.pending_waits > 0 or bool(self._timers.due_us))
+            and (self._receiver.pending_waits or bool(self._timers.due_us))
         )
 
     # What the host does.
@@ -190,20 +190,19 @@ class Execution:
         if self._main is not None and entry.checkpoint.applied_offset >= self._begun_offset:
             self.check(entry.checkpoint)
 
-    def _begins(self, entry: Entry) -> bool:
+    def _begins(self, entry: Entry, fact: str | None, offset: int) -> bool:
         """False for an entry of an earlier generation, from which only records are kept."""
-        fact = entry.WhichOneof("fact")
         if fact == "created":
             if entry.created.spec.HasField("payload"):
                 self._payload = entry.created.spec.payload
         elif fact == "started":
             self._seed = entry.started.seed
         if self._main is not None or self.generation == 0:
-            if self.applied_offset and entry.offset != self.applied_offset + 1:
-                raise ValueError(f"expected the entry at offset {self.applied_offset + 1}, got {entry.offset}")
-            self.applied_offset = entry.offset
+            if self.applied_offset and offset != self.applied_offset + 1:
+                raise ValueError(f"expected the entry at offset {self.applied_offset + 1}, got {offset}")
+            self.applied_offset = offset
             return True
-        self.applied_offset = entry.offset
+        self.applied_offset = offset
         if fact == "restarted" and entry.restarted.generation == self.generation:
             return True
         if fact in ("record", "records_dropped"):
@@ -217,27 +216,30 @@ class Execution:
             if self.ended:
                 continue
             self._loop.now_us = to_us(entry.append_time)
-            if self._begins(entry):
-                self._take_turn(entry)
+            fact, offset = entry.WhichOneof("fact"), entry.offset
+            if fact == "record" and self._main is not None and offset == self.applied_offset + 1:
+                # Most of most logs: what `_begins` would find is inline.
+                self.applied_offset = offset
+                self._take_turn(entry, fact, offset)
+            elif self._begins(entry, fact, offset):
+                self._take_turn(entry, fact, offset)
 
-    def _take_turn(self, entry: Entry) -> None:
-        self._turn(entry)
-        if self.ended:
-            self._operations.function_ended(entry.offset)
-        else:
-            self._operations.turn_ended(entry.offset)
-
-    def _turn(self, entry: Entry) -> None:
-        self._apply_fact(entry)
+    def _take_turn(self, entry: Entry, fact: str | None, offset: int) -> None:
         loop, receiver = self._loop, self._receiver
-        loop.run_dry()
+        self._apply_fact(entry)
+        if fact != "record":
+            loop.run_dry()
         main = self._main
         if main is not None:
-            while not main.done() and receiver.hand_out():
+            while receiver.woken and not main.done() and receiver.hand_out():
                 loop.run_dry()
             receiver.turn_ended()
             if main.done():
                 self._wind_up(main)
+        if self.ended:
+            self._operations.function_ended(offset)
+        else:
+            self._operations.turn_ended(offset)
 
     def _apply_fact(self, entry: Entry) -> None:
         fact = entry.WhichOneof("fact")

@@ -1,10 +1,10 @@
 """One stream of a managed run, as the input stream uses it: drives the pure buffer from the log."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from midstream.models import Record
 from midstream.receiving import HandlerQueue, Receive, StreamBuffer
@@ -43,13 +43,11 @@ class ManagedInbox:
         self.buffer.attach(handler)
         return lambda: self.buffer.detach(handler)
 
-    async def once(self, timeout_us: int | None) -> Record | None:
-        records = await self._receiver.take("once", (self,), timeout_us)
-        return records[0] if records else None
+    def once(self, timeout_us: int | None) -> Coroutine[Any, Any, Record | None]:
+        return self._receiver.take_one("once", self, timeout_us)
 
-    async def wait(self, timeout_us: int | None) -> Record | None:
-        records = await self._receiver.take("wait", (self,), timeout_us)
-        return records[0] if records else None
+    def wait(self, timeout_us: int | None) -> Coroutine[Any, Any, Record | None]:
+        return self._receiver.take_one("wait", self, timeout_us)
 
     async def drain(self) -> list[Record]:
         return await self._receiver.take("drain", (self,), 0, everything=True)
@@ -66,7 +64,7 @@ class ManagedInbox:
 
     # What the receiver asks for.
 
-    def receive(self, future: "asyncio.Future[None]", *, immediate: bool, everything: bool) -> Receive[Record]:
+    def receive(self, future: "asyncio.Future[None]", *, immediate: bool, everything: bool = False) -> Receive[Record]:
         def settle() -> bool:
             if future.done():
                 return False

@@ -7,8 +7,7 @@ import sys
 from asyncio import events
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from contextlib import suppress
-from contextvars import Context
+from contextvars import Context, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
@@ -55,6 +54,23 @@ class RunTask(asyncio.Task[T]):
 
     def __hash__(self) -> int:
         return self._number
+
+
+class _Call(asyncio.Handle):
+    """What is ready. Made twice a turn, so without what debug mode would add."""
+
+    __slots__ = ()
+
+    def __init__(
+        self, callback: Callable[..., object], args: tuple[Any, ...], loop: "TurnLoop", context: Context | None
+    ) -> None:
+        self._context = copy_context() if context is None else context
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
 
 
 class _Timer(asyncio.TimerHandle):
@@ -111,7 +127,7 @@ class TurnLoop(RefusesIO, asyncio.AbstractEventLoop):  # type: ignore[misc]
         ready = self._ready
         callbacks = 0
         while ready:
-            with suppress(SystemExit):  # the task that raised it holds it as its exception
+            try:
                 while ready:
                     callbacks += 1
                     if callbacks > _MOST_CALLBACKS:
@@ -119,6 +135,8 @@ class TurnLoop(RefusesIO, asyncio.AbstractEventLoop):  # type: ignore[misc]
                     handle = ready.popleft()
                     if not handle._cancelled:
                         handle._run()
+            except SystemExit:
+                continue  # the task that raised it holds it as its exception
 
     def abandon(self) -> None:
         """Closes every coroutine where it stands, and forgets whatever was to be called."""
@@ -153,7 +171,7 @@ class TurnLoop(RefusesIO, asyncio.AbstractEventLoop):  # type: ignore[misc]
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = _Call(callback, args, self, context)
         self._ready.append(handle)
         return handle
 

@@ -26,21 +26,29 @@ class ManagedReceiver:
         self.operations = operations
         self.woken: dict[ManagedInbox, None] = {}
         self.calls: dict[asyncio.Task[Any], None] = {}
-        self.pending_once = 0
-        self.pending_waits = 0
         self.cancel_requested = False
         self.new_failures: list[HandlerFailure] = []
         self._run_id = run_id
         self._timers = timers
         self._loop = loop
         self._inboxes: dict[str, ManagedInbox] = {}
-        self._receiving: dict[asyncio.Future[None], None] = {}
+        self._receiving: dict[asyncio.Future[None], bool] = {}
         self._taken: list[tuple[ManagedInbox, Record]] = []
         self._closed = False
 
     @property
     def inboxes(self) -> Sequence[ManagedInbox]:
         return tuple(self._inboxes.values())
+
+    @property
+    def pending_once(self) -> bool:
+        """Whether a receive is under way that needs this process."""
+        return not all(self._receiving.values())
+
+    @property
+    def pending_waits(self) -> bool:
+        """Whether a receive is under way during which the process may go."""
+        return any(self._receiving.values())
 
     @property
     def listening(self) -> frozenset[str]:
@@ -55,10 +63,11 @@ class ManagedReceiver:
 
     def put(self, record: record_pb2.Record) -> None:
         buffer = self.inbox(record.stream_id).buffer
+        received = Record.from_proto(record)
         if not buffer.received_seq:
             # Where a generation's first record is not the stream's, what lies before it was consumed by earlier ones.
-            buffer.start_behind(record.seq - 1)
-        buffer.put((Record.from_proto(record),))
+            buffer.start_behind(received.seq - 1)
+        buffer.put((received,))
 
     def drop(self, dropped: entry_pb2.Entry.RecordsDropped) -> None:
         self.inbox(dropped.stream_id).buffer.drop(dropped.first_seq, dropped.last_seq)
@@ -67,7 +76,7 @@ class ManagedReceiver:
         """Hands out the oldest record that anyone asked for, of all streams. False: there is none."""
         woken = self.woken
         while woken:
-            inbox = next(iter(woken)) if len(woken) == 1 else min(woken, key=_oldest_offset)
+            (inbox,) = woken if len(woken) == 1 else (min(woken, key=_oldest_offset),)
             if inbox.buffer.hand_out():
                 return True
             del woken[inbox]
@@ -77,33 +86,52 @@ class ManagedReceiver:
         records = await self.take("wait_any", tuple(map(self.inbox, stream_ids)), timeout_us)
         return records[0] if records else None
 
+    async def take_one(
+        self, kind: Literal["once", "wait"], inbox: ManagedInbox, timeout_us: int | None
+    ) -> Record | None:
+        """As `take`, of one stream. Nearly every receive is this one, and a replay does little else."""
+        self.refuse_when_closed()
+        operation = self.operations.issue(kind, inbox.stream_id)
+        future: asyncio.Future[None] = asyncio.Future(loop=self._loop)
+        receive = inbox.receive(future, immediate=timeout_us == 0)
+        if timeout_us:
+            self._expire_later(operation, timeout_us, future)
+        self._receiving[future] = kind == "wait"
+        try:
+            await future
+        except BaseException:
+            # What this turn had handed over goes back to its place.
+            inbox.buffer.cancel(receive)
+            raise
+        finally:
+            self._receiving.pop(future, None)
+            if timeout_us:
+                self._timers.disarm(operation)
+        if not receive.records:
+            inbox.buffer.cancel(receive)
+            return None
+        record = receive.records[0]
+        self._taken.append((inbox, record))
+        return record
+
     async def take(
         self,
-        kind: Literal["drain", "once", "wait", "wait_any"],
+        kind: Literal["drain", "wait_any"],
         inboxes: tuple[ManagedInbox, ...],
         timeout_us: int | None,
         *,
         everything: bool = False,
     ) -> list[Record]:
-        """One receive on each inbox, of which one gets something; None where the timeout came first."""
+        """One receive on each inbox, of which one gets something; none where the timeout came first."""
         self.refuse_when_closed()
-        names = inboxes[0].stream_id if len(inboxes) == 1 else " ".join(inbox.stream_id for inbox in inboxes)
-        operation = self.operations.issue(kind, names)
+        operation = self.operations.issue(kind, " ".join(inbox.stream_id for inbox in inboxes))
         future: asyncio.Future[None] = asyncio.Future(loop=self._loop)
         receives = [
             (inbox, inbox.receive(future, immediate=timeout_us == 0, everything=everything)) for inbox in inboxes
         ]
         if timeout_us:
-
-            def expire() -> None:
-                if not future.done():
-                    future.set_result(None)
-
-            self._timers.arm(operation, self._loop.now_us + timeout_us, expire)
-        self._receiving[future] = None
-        suspends = kind in ("wait", "wait_any")
-        self.pending_waits += suspends
-        self.pending_once += not suspends
+            self._expire_later(operation, timeout_us, future)
+        self._receiving[future] = kind == "wait_any"
         try:
             await future
         except BaseException:
@@ -112,8 +140,6 @@ class ManagedReceiver:
                 inbox.buffer.cancel(receive)
             raise
         finally:
-            self.pending_waits -= suspends
-            self.pending_once -= not suspends
             self._receiving.pop(future, None)
             self._timers.disarm(operation)
         taken: list[Record] = []
@@ -124,6 +150,13 @@ class ManagedReceiver:
             else:
                 inbox.buffer.cancel(receive)
         return taken
+
+    def _expire_later(self, operation: int, timeout_us: int, future: "asyncio.Future[None]") -> None:
+        def expire() -> None:
+            if not future.done():
+                future.set_result(None)
+
+        self._timers.arm(operation, self._loop.now_us + timeout_us, expire)
 
     def untake(self, inbox: ManagedInbox, records: Sequence[Record]) -> None:
         """These were taken in this turn and go back."""
