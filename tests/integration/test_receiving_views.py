@@ -131,7 +131,7 @@ async def test_a_record_that_does_not_fit_the_type_fails_each_view_in_its_own_wa
         await local.client.send_many(run.id, "orders", [None, {"item": "bread"}])
         assert await heard.first(1) == [Order(item="bread")]
     info = await local.client.get_run(run.id)
-    assert [(failure.seq, failure.error_type) for failure in info.handler_failures] == [(5, "PayloadError")]
+    assert [(failure.seq, failure.error_type) for failure in info.handler_failures] == [(5, "RecordInvalid")]
 
 
 async def test_once_times_out_by_the_clock_and_never_swallows_the_next_record(local: LocalServer) -> None:
