@@ -67,7 +67,9 @@ MAKES_A_RUN: dict[str, Callable[[str], list[Message]]] = {
     "StartRun": lambda run_id: [run_service_pb2.StartRunRequest(run_id=run_id, spec=SPEC)],
     "AttachRun": lambda run_id: [run_service_pb2.AttachRunRequest(run_id=run_id, spec=SPEC)],
 }
-ABOUT_NO_RUN = {"ListRuns", "MintToken", "RevokeToken"}
+ABOUT_NO_RUN = {"ListRuns", "MintToken", "RevokeToken"} | {
+    *("RegisterSchemas", "GetSchema", "ListSchemas", "GetSchemaSettings", "UpdateSchemaSettings"),
+}
 
 
 def test_every_rpc_is_here() -> None:

@@ -11,12 +11,18 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
-from midstream.v1 import run_service_pb2, stream_service_pb2, token_service_pb2, worker_service_pb2
+from midstream.v1 import (
+    run_service_pb2,
+    schema_service_pb2,
+    stream_service_pb2,
+    token_service_pb2,
+    worker_service_pb2,
+)
 from support.web_channel import WebChannel
 
 METHODS: dict[str, MethodDescriptor] = {
     method.name: method
-    for module in (stream_service_pb2, run_service_pb2, token_service_pb2, worker_service_pb2)
+    for module in (stream_service_pb2, run_service_pb2, schema_service_pb2, token_service_pb2, worker_service_pb2)
     for service in module.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 }

@@ -5,7 +5,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet, MessageOptions
 
 from midstream.v1 import input_stream_pb2
 from midstream_server.domain.schemas.declaration import Declaration, SchemaKind, read_options
-from midstream_server.domain.schemas.descriptor_set import messages_of, prune, read_files
+from midstream_server.domain.schemas.descriptor_set import Files, messages_of, prune, read_files
 from midstream_server.domain.schemas.errors import schema_invalid
 from midstream_server.domain.schemas.protobuf_type import ProtobufType
 
@@ -18,7 +18,14 @@ def declared_streams(descriptor_set: bytes) -> list[Declaration]:
 
     Raises Refused: SCHEMA_INVALID, with the file.
     """
-    files = read_files(descriptor_set)
+    try:
+        return _declared_streams(read_files(descriptor_set))
+    except UnicodeDecodeError as error:
+        # Names are not checked when a descriptor set is parsed.
+        raise schema_invalid(f"a name in the descriptor set is no UTF-8: {error}") from None
+
+
+def _declared_streams(files: Files) -> list[Declaration]:
     declarations: dict[str, Declaration] = {}
     types: dict[str, str] = {}
     for file in files.own:

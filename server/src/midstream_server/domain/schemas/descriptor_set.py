@@ -19,6 +19,8 @@ from midstream_server.domain.schemas.errors import schema_invalid
 
 MAX_BYTES = 1024 * 1024
 MAX_FILES = 1_000
+MAX_MESSAGES = 300
+"""That one stream's type reaches: compiling them goes from one into the next."""
 
 # Options that say what is valid. All others are for generators of code and differ between tools.
 _MEANINGFUL = {"allow_alias", "map_entry", "message_set_wire_format", "packed"}
@@ -133,9 +135,15 @@ def needs_of(root: Descriptor) -> Needs:
 def prune(files: Files, root: Descriptor) -> list[FileDescriptorProto]:
     """The files that a message of this type needs, with nothing else in them; each after those that it imports.
 
-    The same whichever tool has made the descriptor set: what differs between them is left out.
+    The same whichever tool has made the descriptor set: what differs between them is left out. Raises Refused:
+    SCHEMA_INVALID.
     """
     needs = needs_of(root)
+    if len(needs.messages) > MAX_MESSAGES:
+        raise schema_invalid(
+            f"message {root.full_name} needs {len(needs.messages)} message types, at most {MAX_MESSAGES} are allowed",
+            file=root.file.name,
+        )
     rules = _rule_files(files, root.file)
     pruned: list[FileDescriptorProto] = []
     for file in files.own:
