@@ -52,6 +52,8 @@ class Allowance(NamedTuple):
     used_up: Refused
 
 
+_NO_BOUND = 2**63
+
 Placed = tuple[Draft, int, int, int]
 """A draft ready to be written, with its seq, its offset and its bytes_through."""
 
@@ -96,14 +98,15 @@ def accept(
     _, _, seq, bytes_through, cursor, cursor_bytes = head
     offset = head.offset
     max_unread = _lower(policy.max_unread_records, limits.max_unread_records)
-    last_seq = cursor + max_unread
-    last_bytes = cursor_bytes + limits.max_unread_bytes
+    max_bytes = limits.max_unread_bytes
+    max_payload = _lower(policy.max_payload_bytes, _NO_BOUND)
+    last_seq = _NO_BOUND if policy.drop_oldest else cursor + max_unread
+    last_bytes = _NO_BOUND if policy.drop_oldest else cursor_bytes + max_bytes
     outcomes: list[Accepted | Refused] = []
     placed: list[Placed] = []
     in_batch: dict[str, Placed] = {}
     for draft in drafts:
-        key, _, _, size, _, _ = draft
-        flaw = flaw_of(draft, stream_id, policy)
+        key, _, _, size, flaw, _ = draft
         if key is not None and (key in earlier or key in in_batch):
             outcomes.append(_again(draft, earlier.get(key) or _as_earlier(in_batch[key], at_us)))
         elif finished is not None:
@@ -112,10 +115,12 @@ def accept(
             outcomes.append(allowance.used_up)
         elif flaw is not None:
             outcomes.append(flaw)
-        elif seq >= last_seq and not policy.drop_oldest:
+        elif size > max_payload:
+            outcomes.append(_too_large(stream_id, size, max_payload))
+        elif seq >= last_seq:
             outcomes.append(_full(stream_id, seq - cursor, max_unread, "records"))
-        elif size > limits.max_unread_bytes or (bytes_through + size > last_bytes and not policy.drop_oldest):
-            outcomes.append(_full(stream_id, bytes_through - cursor_bytes + size, limits.max_unread_bytes, "bytes"))
+        elif bytes_through + size > last_bytes or size > max_bytes:
+            outcomes.append(_full(stream_id, bytes_through - cursor_bytes + size, max_bytes, "bytes"))
         else:
             seq += 1
             offset += 1
@@ -133,7 +138,7 @@ def accept(
         cursor=cursor,
         cursor_bytes=cursor_bytes,
         max_records=max_unread,
-        max_bytes=limits.max_unread_bytes,
+        max_bytes=max_bytes,
         offset=offset,
     )
     verdict = Verdict(outcomes, placed, at_us, overflow)
@@ -143,8 +148,12 @@ def accept(
 def flaw_of(draft: Draft, stream_id: str, policy: Policy) -> Refused | None:
     """Why a record can never be stored on this stream."""
     if draft.flaw is None and policy.max_payload_bytes is not None and draft.size > policy.max_payload_bytes:
-        return errors.on_stream(errors.payload_too_large(draft.size, policy.max_payload_bytes), stream_id)
+        return _too_large(stream_id, draft.size, policy.max_payload_bytes)
     return draft.flaw
+
+
+def _too_large(stream_id: str, size: int, limit: int) -> Refused:
+    return errors.on_stream(errors.payload_too_large(size, limit), stream_id)
 
 
 def _behind_the_drop(verdict: Verdict) -> Verdict:
