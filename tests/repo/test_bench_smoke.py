@@ -15,6 +15,7 @@ EXPECTED = {
     "pipelined_send": {"pipelined_frames", "pipelined_send_many"},
     "idle_subscriptions": {"idle_subscription_memory", "idle_subscription_latency"},
     "unary_send": {"unary_send_latency", "unary_send_rate"},
+    "typed_send": {"typed_send_message", "typed_send_transcoded", "typed_send_json"},
     "backlog": {"backlog_subscribe", "backlog_tail", "backlog_handler"},
     "resume": {"resume_10", "resume_20"},
     "suspended_runs": {"suspended_run_memory", "suspended_run_latency"},
