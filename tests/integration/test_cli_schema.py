@@ -1,5 +1,6 @@
 """`midstream schema` and a worker's --push-schemas, against a real server."""
 
+import asyncio
 import inspect
 import json
 import subprocess
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import midstream
 from acme.v1.agent_pb2 import UserMessage
 from midstream import input_stream
 from midstream.cli import main
@@ -117,6 +119,40 @@ def test_streams_without_a_schema_can_be_refused(server: ServerProcess, capsys: 
     assert lines(capsys) == [{"undeclared": "refuse"}] * 2
     assert main(["schema", "settings", "--undeclared", "accept"]) == 0
     assert "stored as they are" in capsys.readouterr().out
+
+
+def test_a_run_is_shown_with_messages_as_json(server: ServerProcess, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema", "push", "acme_streams"]) == 0
+
+    async def start() -> None:
+        async with midstream.connect() as client:
+            await client.start_run("agent", run_id="run_shown")
+
+    asyncio.run(start())
+    assert main(["send", "run_shown", "user-message", '{"kind": "KIND_WRAP_UP", "text": "that will do"}']) == 0
+    capsys.readouterr()
+    for command in (["runs", "show"], ["tail", "--no-follow"], ["tail", "--no-follow", "--json"]):
+        assert main([*command, "run_shown"]) == 0
+        assert '"text": "that will do"' in capsys.readouterr().out.replace('":"', '": "')
+    assert main(["peek", "run_shown", "user-message", "--json"]) == 0
+    (peeked,) = lines(capsys)
+    assert (peeked["encoding"], peeked["schema_version"]) == ("json", 1)
+    assert peeked["value"] == {"kind": "KIND_WRAP_UP", "text": "that will do"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["schema", "show", "nothing"], "nothing"),
+        (["schema", "show", "approval", "--version", "7"], "7"),
+    ],
+)
+def test_a_schema_that_is_not_there_is_named(
+    server: ServerProcess, arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["schema", "push", "acme_streams"]) == 0
+    assert main(arguments) == 1
+    assert says in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

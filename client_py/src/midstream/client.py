@@ -196,9 +196,14 @@ class Client:
                 return
             request.page_token = page.next_page_token
 
-    async def list_entries(self, run_id: str) -> AsyncGenerator[Entry, None]:
-        """The run's log in offset order: everything that ever happened to it, up to now."""
-        request = run_service_pb2.ListEntriesRequest(run_id=run_id, page_size=_ENTRIES_PER_PAGE)
+    async def list_entries(self, run_id: str, *, readable: bool = False) -> AsyncGenerator[Entry, None]:
+        """The run's log in offset order: everything that ever happened to it, up to now.
+
+        `readable`, here and below: values of protobuf streams come as plain JSON, by the schema of their record.
+        """
+        request = run_service_pb2.ListEntriesRequest(
+            run_id=run_id, page_size=_ENTRIES_PER_PAGE, payload_view=_VIEWS[readable]
+        )
         while True:
             page = await self._connection.unary(self._connection.runs.ListEntries, request)
             for entry in page.entries:
@@ -315,8 +320,6 @@ class Client:
         for index, result in refused:
             results.insert(index, result)
         return results
-
-    # `readable`, here and below: values of protobuf streams come as plain JSON, by the schema of their record.
 
     async def peek(self, run_id: str, stream: Stream, *, readable: bool = False) -> Record | None:
         """The newest record that the run has not consumed. Consumes nothing."""

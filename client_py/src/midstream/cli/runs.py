@@ -115,7 +115,7 @@ def show_run(options: Options, run_id: str, log: bool | None) -> None:
         history = None
         if log is not False:
             assignments = await client.list_assignments(run_id)
-            history = History([entry async for entry in client.list_entries(run_id)], assignments)
+            history = History([entry async for entry in client.list_entries(run_id, readable=True)], assignments)
         if options.as_json:
             output.json_line({**shapes.run(run), **({} if history is None else log_shapes.history(history))})
         else:

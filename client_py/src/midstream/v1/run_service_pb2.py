@@ -29,7 +29,7 @@ from midstream.v1 import record_pb2 as midstream_dot_v1_dot_record__pb2
 from midstream.v1 import run_pb2 as midstream_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1emidstream/v1/run_service.proto\x12\x0cmidstream.v1\x1a\x1fmidstream/v1/access_token.proto\x1a\x1dmidstream/v1/assignment.proto\x1a\x18midstream/v1/entry.proto\x1a\x19midstream/v1/record.proto\x1a\x16midstream/v1/run.proto\"\xa1\x01\n\x0fStartRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12#\n\x04spec\x18\x02 \x01(\x0b\x32\x15.midstream.v1.RunSpec\x12*\n\x07records\x18\x03 \x03(\x0b\x32\x19.midstream.v1.FirstRecord\x12-\n\x06\x61\x63\x63\x65ss\x18\x04 \x01(\x0b\x32\x1d.midstream.v1.AccessTokenSpec\"I\n\x0b\x46irstRecord\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\'\n\x06record\x18\x02 \x01(\x0b\x32\x17.midstream.v1.NewRecord\"t\n\x10StartRunResponse\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.midstream.v1.Run\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\x12/\n\x0c\x61\x63\x63\x65ss_token\x18\x03 \x01(\x0b\x32\x19.midstream.v1.AccessToken\"G\n\x10\x41ttachRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12#\n\x04spec\x18\x02 \x01(\x0b\x32\x15.midstream.v1.RunSpec\"D\n\x11\x41ttachRunResponse\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.midstream.v1.Run\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"\x1f\n\rGetRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"0\n\x0eGetRunResponse\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.midstream.v1.Run\"o\n\x0fListRunsRequest\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\'\n\x06states\x18\x02 \x03(\x0e\x32\x17.midstream.v1.Run.State\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"L\n\x10ListRunsResponse\x12\x1f\n\x04runs\x18\x01 \x03(\x0b\x32\x11.midstream.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"K\n\x12ListEntriesRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"\x83\x01\n\x13ListEntriesResponse\x12$\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x13.midstream.v1.Entry\x12-\n\x0b\x61ssignments\x18\x02 \x03(\x0b\x32\x18.midstream.v1.Assignment\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\"\n\x10\x43\x61ncelRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"3\n\x11\x43\x61ncelRunResponse\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.midstream.v1.Run\"J\n\x10\x46inishRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12&\n\x07outcome\x18\x02 \x01(\x0b\x32\x15.midstream.v1.Outcome\"3\n\x11\x46inishRunResponse\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.midstream.v1.Run\"!\n\x0fWatchRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"2\n\x10WatchRunResponse\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.midstream.v1.Run2\xf2\x04\n\nRunService\x12I\n\x08StartRun\x12\x1d.midstream.v1.StartRunRequest\x1a\x1e.midstream.v1.StartRunResponse\x12L\n\tAttachRun\x12\x1e.midstream.v1.AttachRunRequest\x1a\x1f.midstream.v1.AttachRunResponse\x12\x43\n\x06GetRun\x12\x1b.midstream.v1.GetRunRequest\x1a\x1c.midstream.v1.GetRunResponse\x12I\n\x08ListRuns\x12\x1d.midstream.v1.ListRunsRequest\x1a\x1e.midstream.v1.ListRunsResponse\x12R\n\x0bListEntries\x12 .midstream.v1.ListEntriesRequest\x1a!.midstream.v1.ListEntriesResponse\x12L\n\tCancelRun\x12\x1e.midstream.v1.CancelRunRequest\x1a\x1f.midstream.v1.CancelRunResponse\x12L\n\tFinishRun\x12\x1e.midstream.v1.FinishRunRequest\x1a\x1f.midstream.v1.FinishRunResponse\x12K\n\x08WatchRun\x12\x1d.midstream.v1.WatchRunRequest\x1a\x1e.midstream.v1.WatchRunResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1emidstream/v1/run_service.proto\x12\x0cmidstream.v1\x1a\x1fmidstream/v1/access_token.proto\x1a\x1dmidstream/v1/assignment.proto\x1a\x18midstream/v1/entry.proto\x1a\x19midstream/v1/record.proto\x1a\x16midstream/v1/run.proto\"\xa1\x01\n\x0fStartRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12#\n\x04spec\x18\x02 \x01(\x0b\x32\x15.midstream.v1.RunSpec\x12*\n\x07records\x18\x03 \x03(\x0b\x32\x19.midstream.v1.FirstRecord\x12-\n\x06\x61\x63\x63\x65ss\x18\x04 \x01(\x0b\x32\x1d.midstream.v1.AccessTokenSpec\"I\n\x0b\x46irstRecord\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\'\n\x06record\x18\x02 \x01(\x0b\x32\x17.midstream.v1.NewRecord\"t\n\x10StartRunResponse\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.midstream.v1.Run\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\x12/\n\x0c\x61\x63\x63\x65ss_token\x18\x03 \x01(\x0b\x32\x19.midstream.v1.AccessToken\"G\n\x10\x41ttachRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12#\n\x04spec\x18\x02 \x01(\x0b\x32\x15.midstream.v1.RunSpec\"D\n\x11\x41ttachRunResponse\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.midstream.v1.Run\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"\x1f\n\rGetRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"0\n\x0eGetRunResponse\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.midstream.v1.Run\"o\n\x0fListRunsRequest\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\'\n\x06states\x18\x02 \x03(\x0e\x32\x17.midstream.v1.Run.State\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"L\n\x10ListRunsResponse\x12\x1f\n\x04runs\x18\x01 \x03(\x0b\x32\x11.midstream.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"|\n\x12ListEntriesRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12/\n\x0cpayload_view\x18\x04 \x01(\x0e\x32\x19.midstream.v1.PayloadView\"\x83\x01\n\x13ListEntriesResponse\x12$\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x13.midstream.v1.Entry\x12-\n\x0b\x61ssignments\x18\x02 \x03(\x0b\x32\x18.midstream.v1.Assignment\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\"\n\x10\x43\x61ncelRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"3\n\x11\x43\x61ncelRunResponse\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.midstream.v1.Run\"J\n\x10\x46inishRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12&\n\x07outcome\x18\x02 \x01(\x0b\x32\x15.midstream.v1.Outcome\"3\n\x11\x46inishRunResponse\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.midstream.v1.Run\"!\n\x0fWatchRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"2\n\x10WatchRunResponse\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x11.midstream.v1.Run2\xf2\x04\n\nRunService\x12I\n\x08StartRun\x12\x1d.midstream.v1.StartRunRequest\x1a\x1e.midstream.v1.StartRunResponse\x12L\n\tAttachRun\x12\x1e.midstream.v1.AttachRunRequest\x1a\x1f.midstream.v1.AttachRunResponse\x12\x43\n\x06GetRun\x12\x1b.midstream.v1.GetRunRequest\x1a\x1c.midstream.v1.GetRunResponse\x12I\n\x08ListRuns\x12\x1d.midstream.v1.ListRunsRequest\x1a\x1e.midstream.v1.ListRunsResponse\x12R\n\x0bListEntries\x12 .midstream.v1.ListEntriesRequest\x1a!.midstream.v1.ListEntriesResponse\x12L\n\tCancelRun\x12\x1e.midstream.v1.CancelRunRequest\x1a\x1f.midstream.v1.CancelRunResponse\x12L\n\tFinishRun\x12\x1e.midstream.v1.FinishRunRequest\x1a\x1f.midstream.v1.FinishRunResponse\x12K\n\x08WatchRun\x12\x1d.midstream.v1.WatchRunRequest\x1a\x1e.midstream.v1.WatchRunResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -55,21 +55,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTRUNSRESPONSE']._serialized_start=885
   _globals['_LISTRUNSRESPONSE']._serialized_end=961
   _globals['_LISTENTRIESREQUEST']._serialized_start=963
-  _globals['_LISTENTRIESREQUEST']._serialized_end=1038
-  _globals['_LISTENTRIESRESPONSE']._serialized_start=1041
-  _globals['_LISTENTRIESRESPONSE']._serialized_end=1172
-  _globals['_CANCELRUNREQUEST']._serialized_start=1174
-  _globals['_CANCELRUNREQUEST']._serialized_end=1208
-  _globals['_CANCELRUNRESPONSE']._serialized_start=1210
-  _globals['_CANCELRUNRESPONSE']._serialized_end=1261
-  _globals['_FINISHRUNREQUEST']._serialized_start=1263
-  _globals['_FINISHRUNREQUEST']._serialized_end=1337
-  _globals['_FINISHRUNRESPONSE']._serialized_start=1339
-  _globals['_FINISHRUNRESPONSE']._serialized_end=1390
-  _globals['_WATCHRUNREQUEST']._serialized_start=1392
-  _globals['_WATCHRUNREQUEST']._serialized_end=1425
-  _globals['_WATCHRUNRESPONSE']._serialized_start=1427
-  _globals['_WATCHRUNRESPONSE']._serialized_end=1477
-  _globals['_RUNSERVICE']._serialized_start=1480
-  _globals['_RUNSERVICE']._serialized_end=2106
+  _globals['_LISTENTRIESREQUEST']._serialized_end=1087
+  _globals['_LISTENTRIESRESPONSE']._serialized_start=1090
+  _globals['_LISTENTRIESRESPONSE']._serialized_end=1221
+  _globals['_CANCELRUNREQUEST']._serialized_start=1223
+  _globals['_CANCELRUNREQUEST']._serialized_end=1257
+  _globals['_CANCELRUNRESPONSE']._serialized_start=1259
+  _globals['_CANCELRUNRESPONSE']._serialized_end=1310
+  _globals['_FINISHRUNREQUEST']._serialized_start=1312
+  _globals['_FINISHRUNREQUEST']._serialized_end=1386
+  _globals['_FINISHRUNRESPONSE']._serialized_start=1388
+  _globals['_FINISHRUNRESPONSE']._serialized_end=1439
+  _globals['_WATCHRUNREQUEST']._serialized_start=1441
+  _globals['_WATCHRUNREQUEST']._serialized_end=1474
+  _globals['_WATCHRUNRESPONSE']._serialized_start=1476
+  _globals['_WATCHRUNRESPONSE']._serialized_end=1526
+  _globals['_RUNSERVICE']._serialized_start=1529
+  _globals['_RUNSERVICE']._serialized_end=2155
 # @@protoc_insertion_point(module_scope)

@@ -304,22 +304,26 @@ class ListEntriesRequest(_message.Message):
     RUN_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    PAYLOAD_VIEW_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Required."""
     page_size: _builtins.int
     """1 to 1,000; 0 means 100. A page may be shorter: it also ends at 1 MiB."""
     page_token: _builtins.str
     """The `next_page_token` of the page before, with the same run."""
+    payload_view: _record_pb2.PayloadView.ValueType
+    """How the payloads of records are given."""
     def __init__(
         self,
         *,
         run_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        payload_view: _record_pb2.PayloadView.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "run_id", b"run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "payload_view", b"payload_view", "run_id", b"run_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -93,6 +93,7 @@ class RunServicer:
             request.run_id,
             page_size=request.page_size,
             page_token=request.page_token,
+            payload_view=request.payload_view,
         )
         rest = pb.ListEntriesResponse(
             assignments=[convert.assignment(each) for each in assignments], next_page_token=next_page_token
