@@ -122,6 +122,7 @@ async def play(directory: Path, port: int, *, open_browser: bool) -> None:
             "midstream.cli",
             "worker",
             "chat.agent",
+            "--push-schemas",
             "--json",
             "--drain-timeout",
             "1s",

@@ -1,4 +1,4 @@
-import type { Run } from "@midstream/client";
+import type { MidstreamError, Run } from "@midstream/client";
 import { useInputStreamSend } from "@midstream/client/react";
 import { type FormEvent, useState } from "react";
 import type { Session } from "./session";
@@ -84,10 +84,16 @@ export function Composer({ session, run, story }: { session: Session; run: Run |
         <button type="button" className="danger" disabled={!halt.isReady} onClick={() => void halt.send({})}>
           Stop
         </button>
-        {error && <span role="alert">{error.message}</span>}
+        {error && <span role="alert">{inWords(error)}</span>}
       </div>
     </footer>
   );
+}
+
+/** What is wrong with which field, as the server says it; else why it was refused. */
+function inWords(error: MidstreamError): string {
+  const fields = Object.entries(error.fields).map(([field, problem]) => (field ? `${field}: ${problem}` : problem));
+  return fields.join("; ") || error.message;
 }
 
 function Ended({ run }: { run: Run }) {
