@@ -31,6 +31,16 @@ def test_a_large_batch_passes_and_is_paid_for_afterwards() -> None:
     assert bucket.take(1, now_us=99_700_000) == 0
 
 
+def test_work_that_was_done_is_paid_for_afterwards() -> None:
+    bucket = Bucket(10, 5, now_us=0)
+    standing = Standing(bucket=bucket)
+    standing.owe(105)
+    with pytest.raises(Refused, match="RATE_LIMITED"):
+        standing.take(1, now_us=0)
+    standing.take(1, now_us=11 * SECOND_US)
+    Standing().owe(105)
+
+
 def test_a_clock_that_goes_back_gives_nothing_and_takes_nothing() -> None:
     bucket = Bucket(10, 1, now_us=SECOND_US)
     assert bucket.take(1, now_us=SECOND_US) == 0

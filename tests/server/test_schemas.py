@@ -10,7 +10,7 @@ import pytest
 from midstream.v1 import run_pb2, run_service_pb2
 from midstream.v1 import schema_service_pb2 as pb
 from midstream.v1 import stream_service_pb2 as streams_pb
-from midstream.v1.record_pb2 import NewRecord, Payload, TypedMessage
+from midstream.v1.record_pb2 import NewRecord, Payload, PayloadView, TypedMessage
 from midstream.v1.schema_service_pb2_grpc import SchemaServiceStub
 from midstream_server.server import Server
 from support.calls import STREAM, attach, listed, new_record, reason_of, send
@@ -297,3 +297,57 @@ async def test_a_narrower_json_schema_is_warned_of(schemas: "SchemaServiceAsyncS
     await register_json(schemas, JSON_TEXT)
     (registered,) = await register_json(schemas, JSON_TEXT | {"required": ["text", "more"]})
     assert (registered.schema.version, list(registered.warnings)) == (2, ["the payload: 'more' is required now"])
+
+
+async def json_view(stubs: Stubs, run_id: str) -> list[Payload]:
+    request = streams_pb.ListRecordsRequest(run_id=run_id, payload_view=PayloadView.PAYLOAD_VIEW_JSON)
+    return [record.payload for record in (await stubs.streams.ListRecords(request)).records]
+
+
+async def test_people_read_each_record_with_the_schema_that_it_was_checked_against(
+    stubs: Stubs, schemas: "SchemaServiceAsyncStub"
+) -> None:
+    run_id = await attach(stubs)
+    await send_payloads(stubs, run_id, typed(b"\x08\x07"))
+    await register(schemas, message_set("int32 number = 1;"))
+    await send_payloads(stubs, run_id, typed(b"\x08\x07"))
+    await register(schemas, message_set("int64 amount = 1;"))
+    await send_payloads(stubs, run_id, typed(b"\x08\x07"))
+    await register_json(schemas, True, force=True)
+    await send(stubs, run_id, " 7 ")
+    assert await json_view(stubs, run_id) == [
+        typed(b"\x08\x07"),
+        Payload(json='{"number":7}'),
+        Payload(json='{"amount":"7"}'),
+        Payload(json=" 7 "),
+    ]
+    assert [record.payload.WhichOneof("content") for record in await listed(stubs, run_id)] == ["proto"] * 3 + ["json"]
+
+
+async def test_what_cannot_be_read_as_json_stays_as_it_is(stubs: Stubs, schemas: "SchemaServiceAsyncStub") -> None:
+    imported = 'import "google/protobuf/any.proto";'
+    await register(schemas, message_set("google.protobuf.Any any = 1; repeated bool many = 2;", rest=imported))
+    run_id = await attach(stubs)
+    unknown = typed(b"\x0a\x0b\x0a\x09x/no.Such")
+    large = typed(b"\x12" + b"\xc0\x84\x3d" + b"\x01" * 1_000_000)
+    await send_payloads(stubs, run_id, unknown)
+    await send_payloads(stubs, run_id, large)
+    assert await json_view(stubs, run_id) == [unknown]
+    request = streams_pb.PeekRequest(run_id=run_id, stream_id=STREAM, payload_view=PayloadView.PAYLOAD_VIEW_JSON)
+    assert (await stubs.streams.Peek(request)).record.payload == large
+
+
+async def test_a_view_that_does_not_exist(stubs: Stubs) -> None:
+    run_id = await attach(stubs)
+    request = streams_pb.ListRecordsRequest(run_id=run_id, payload_view=9)  # type: ignore[arg-type]
+    assert await reason_of(stubs.streams.ListRecords(request)) == "FIELD_INVALID"
+
+
+async def test_a_message_of_the_largest_size(stubs: Stubs, schemas: "SchemaServiceAsyncStub") -> None:
+    await register(schemas, message_set("bytes blob = 1; repeated double numbers = 2;"))
+    run_id = await attach(stubs)
+    blob = b"\x0a\xfa\xff\x3f" + b"x" * (1024 * 1024 - 6)
+    await send_payloads(stubs, run_id, typed(blob))
+    # As JSON it is small enough; as a message it is not.
+    numbers = Payload(json=json.dumps({"numbers": [0] * 200_000}))
+    assert await reason_of(send_payloads(stubs, run_id, numbers)) == "PAYLOAD_TOO_LARGE"

@@ -24,3 +24,7 @@ class Bucket:
             self._level -= amount
             return 0
         return int((1 - self._level) / self._per_us) + 1
+
+    def owe(self, amount: int) -> None:
+        """Takes `amount` whatever there is: what was done already has to be waited for."""
+        self._level -= amount

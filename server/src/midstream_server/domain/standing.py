@@ -56,6 +56,11 @@ class Standing:
         if self._bucket is not None and (wait_us := self._bucket.take(amount, now_us=now_us)):
             raise rate_limited(self._bucket.per_second, retry_after_us=wait_us)
 
+    def owe(self, amount: int) -> None:
+        """Counts `amount` of work that was done already: the next call may have to wait for it."""
+        if self._bucket is not None:
+            self._bucket.owe(amount)
+
     @contextmanager
     def subscribed(self) -> Iterator[None]:
         """A subscription is open for as long as the block lasts. Raises Refused: TOO_MANY_SUBSCRIPTIONS."""

@@ -1,6 +1,7 @@
 """The door: whether records fit what their stream is declared to be, before they come to the store."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from midstream.v1.record_pb2 import Payload, Record, TypedMessage
 from midstream_server.domain import errors
@@ -12,6 +13,9 @@ from midstream_server.domain.schemas.errors import payload_unfit, stream_backend
 from midstream_server.domain.schemas.json_type import JsonType
 from midstream_server.domain.schemas.protobuf_type import ProtobufType, Unfit
 from midstream_server.operations.schemas import Declared, Schemas
+
+_REFUSED_BYTES: Final = 8 * 1024
+"""To find what is wrong with a payload takes longer than to store it: so much of it counts as one record more."""
 
 
 async def through_the_door(
@@ -30,12 +34,14 @@ async def through_the_door(
         return [draft._replace(flaw=refused) for draft in drafts], UNDECLARED
     if declared.policy.backend_only and caller.token is not None:
         raise stream_backend_only(stream_id)
-    checked = schemas.type_of(caller.namespace, declared)
+    kind = schemas.type_of(caller.namespace, declared)
     version = Record(schema_version=declared.version).SerializeToString()
-    return [
-        _checked(checked, declared, draft._replace(envelope=draft.envelope + version), schemas.max_payload_bytes)
+    checked = [
+        _checked(kind, declared, draft._replace(envelope=draft.envelope + version), schemas.max_payload_bytes)
         for draft in drafts
-    ], declared.policy
+    ]
+    caller.standing.owe(sum(draft.size for draft in checked if draft.flaw is not None) // _REFUSED_BYTES)
+    return checked, declared.policy
 
 
 def _checked(kind: ProtobufType | JsonType, declared: Declared, draft: Draft, max_payload_bytes: int) -> Draft:
