@@ -2,12 +2,10 @@
 
 import base64
 import json
-import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,8 +19,7 @@ from midstream.v1.stream_service_pb2 import SendOneRequest
 from midstream.v1.worker_service_pb2 import WorkRequest
 from support.replay.shapes import Shape
 from support.replay.world import World
-
-_CLIENT = Path(__file__).parents[3] / "client_ts"
+from support.typescript_worker import CLIENT, node_program
 
 
 class NodeFailed(AssertionError):
@@ -38,11 +35,9 @@ class NodeEngine:
         self.world = World()
 
     def __enter__(self) -> Self:
-        node = shutil.which("node")
-        assert node is not None, "the replay of TypeScript tasks needs Node 20 or newer on the PATH"
-        assert (_CLIENT / "node_modules/tsx").exists(), "run `make test-ts` once, or `npm ci` in client_ts"
-        command = [node, "--import", "tsx", "tests/replay/main.ts"]
-        self._process = subprocess.Popen(command, cwd=_CLIENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert (CLIENT / "node_modules/tsx").exists(), "run `make test-ts` once, or `npm ci` in client_ts"
+        command = [node_program(), "--import", "tsx", "tests/replay/main.ts"]
+        self._process = subprocess.Popen(command, cwd=CLIENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         return self
 
     def __exit__(

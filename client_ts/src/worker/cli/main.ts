@@ -12,40 +12,53 @@ import { schemaCommand } from "./schema.js";
 const HELP = `Usage: midstream worker [options] FILE...
        midstream schema push [options] FILE...
 
-Executes the tasks that these modules export, until SIGTERM or SIGINT: the first drains, a second one stops at once.
-Modules in TypeScript need tsx in your project.
+Executes the runs of the tasks that these modules export, each in a thread of its own, until stopped. A run that waits is
+suspended after a while and its thread ends; what it waits for brings it back, here or on another worker.
 
 Options:
   --url URL                 the server [MIDSTREAM_URL; default: grpc://127.0.0.1:7733]
-  --credit N                how many runs at once [default: 100]
-  --spares N                warm threads kept ready [default: 2]
-  --idle-timeout DURATION   how long a run that only waits keeps its thread; "0s": not at all [default: 5s]
-  --drain-timeout DURATION  how long runs have to come to rest when the worker stops [default: 30s]
-  --worker-id ID            a name that no other living worker has [default: a random one]
-  --log-format FORMAT       auto, console or json [default: auto]
+  --credit N                how many runs have a thread at a time; suspended ones have none [MIDSTREAM_CREDIT; default: 100]
+  --spares N                how many threads wait, warmed up, for the next run [MIDSTREAM_SPARES; default: 2]
+  --idle-timeout DURATION   how long a run that waits keeps its thread, such as 0s or 1m [MIDSTREAM_IDLE_TIMEOUT; default:
+                            as its task says, or 5s]
+  --drain-timeout DURATION  when told to stop: how long runs in the middle of a step may go on [MIDSTREAM_DRAIN_TIMEOUT;
+                            default: 30s]
+  --directory DIR           where to look for the modules [default: .]
+  --worker-id ID            a name that no other living worker has [MIDSTREAM_WORKER_ID; default: a random one]
   --push-schemas            first register the types of the streams that the modules declare, for everybody who sends to
                             them [MIDSTREAM_PUSH_SCHEMAS]
-  --lenient                 report real I/O outside a step once, instead of failing the run [NODE_ENV=production]
+  --lenient                 report real I/O outside a step once, instead of failing the run [default with
+                            NODE_ENV=production]
+  --json                    one JSON object a line, as without a terminal
   --help
 
-Environment: MIDSTREAM_URL, MIDSTREAM_API_KEY, MIDSTREAM_CODE_VERSION (default: a hash of the modules).`;
+Examples:
+  midstream worker ./tasks/*.ts
+  midstream worker dist/agent.js --idle-timeout 0s --credit 500
 
-const FORMATS = ["auto", "console", "json"] as const;
+Signals:
+  SIGTERM, Ctrl-C   take no more runs, suspend or finish those here, then end
+  the same again    end at once; other workers take over when the leases run out
+
+Modules in TypeScript are loaded with tsx from your project. MIDSTREAM_API_KEY is the key that the server asks for.
+MIDSTREAM_CODE_VERSION names the version of the code; by default it is a hash of the modules.`;
 
 async function main(): Promise<number> {
   if (process.argv[2] === "schema") return schemaCommand(process.argv.slice(3));
+  const { env } = process;
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
-      url: { type: "string" },
-      credit: { type: "string", default: "100" },
-      spares: { type: "string", default: "2" },
-      "idle-timeout": { type: "string", default: "5s" },
-      "drain-timeout": { type: "string", default: "30s" },
-      "worker-id": { type: "string" },
-      "log-format": { type: "string", default: "auto" },
-      "push-schemas": { type: "boolean", default: isSet(process.env["MIDSTREAM_PUSH_SCHEMAS"]) },
-      lenient: { type: "boolean", default: process.env["NODE_ENV"] === "production" },
+      url: { type: "string", default: env["MIDSTREAM_URL"] || "grpc://127.0.0.1:7733" },
+      credit: { type: "string", default: env["MIDSTREAM_CREDIT"] || "100" },
+      spares: { type: "string", default: env["MIDSTREAM_SPARES"] || "2" },
+      "idle-timeout": { type: "string", default: env["MIDSTREAM_IDLE_TIMEOUT"] || "" },
+      "drain-timeout": { type: "string", default: env["MIDSTREAM_DRAIN_TIMEOUT"] || "30s" },
+      directory: { type: "string", default: "." },
+      "worker-id": { type: "string", default: env["MIDSTREAM_WORKER_ID"] || "" },
+      "push-schemas": { type: "boolean", default: isSet(env["MIDSTREAM_PUSH_SCHEMAS"]) },
+      lenient: { type: "boolean", default: env["NODE_ENV"] === "production" },
+      json: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
   });
@@ -60,21 +73,19 @@ async function main(): Promise<number> {
     );
     return 2;
   }
-  const format = FORMATS.find((each) => each === values["log-format"]);
-  if (format === undefined) throw new TypeError(`--log-format is one of ${FORMATS.join(", ")}`);
   const signals = signalQueue();
   await runWorker({
-    modules: files.map((file) => pathToFileURL(resolve(file)).href),
-    url: values.url ?? process.env["MIDSTREAM_URL"] ?? "grpc://127.0.0.1:7733",
-    apiKey: process.env["MIDSTREAM_API_KEY"],
+    modules: files.map((file) => pathToFileURL(resolve(values.directory, file)).href),
+    url: values.url,
+    apiKey: env["MIDSTREAM_API_KEY"],
     workerId: values["worker-id"],
-    credit: count("--credit", values.credit),
-    spares: count("--spares", values.spares),
-    idleTimeoutMs: parseDuration(values["idle-timeout"]),
+    credit: count("--credit", values.credit, 1),
+    spares: count("--spares", values.spares, 0),
+    idleTimeoutMs: values["idle-timeout"] === "" ? undefined : parseDuration(values["idle-timeout"]),
     drainTimeoutMs: parseDuration(values["drain-timeout"]),
     strict: !values.lenient,
     pushSchemas: values["push-schemas"],
-    report: reporter(format),
+    report: reporter(values.json ? "json" : "auto"),
     stopRequested: signals,
   });
   return 0;
@@ -104,10 +115,10 @@ function isSet(variable: string | undefined): boolean {
   return ["1", "true", "yes", "on"].includes(variable?.toLowerCase() ?? "");
 }
 
-function count(option: string, text: string): number {
+function count(option: string, text: string, least: number): number {
   const number = Number(text);
-  if (!Number.isInteger(number) || number < 0) throw new RangeError(`${option} is a whole number from 0, got ${text}`);
-  return number;
+  if (Number.isInteger(number) && number >= least) return number;
+  throw new RangeError(`${option} is a whole number from ${least}, got ${text}`);
 }
 
 main().then(

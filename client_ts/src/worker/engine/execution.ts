@@ -44,6 +44,8 @@ type Settled = { readonly ok: true; readonly value: unknown } | { readonly ok: f
 export interface ExecutionOptions {
   readonly runId: string;
   readonly generation?: number;
+  /** Told that the task went on between two turns, after real I/O outside a step: `takeStrayTurn` is due. */
+  readonly onStray?: () => void;
   /** Told what nobody else will hear of, such as a handler that threw. */
   readonly report?: (text: string, error: unknown) => void;
 }
@@ -81,6 +83,8 @@ export class Execution {
   private closed = false;
   private readonly cancelling = new AbortController();
   private trespass: UnjournaledAwait | undefined;
+  private inTurn = false;
+  private readonly stray: () => void;
 
   constructor(
     readonly task: Task<never, unknown>,
@@ -89,6 +93,10 @@ export class Execution {
     this.runId = options.runId;
     this.generation = options.generation ?? 0;
     this.steps = new Steps(this.operations, `${this.runId}:${this.generation}`);
+    this.stray = () => {
+      if (!this.inTurn && !this.ended) options.onStray?.();
+    };
+    this.operations.onIssue = this.stray;
     const report = options.report ?? (() => undefined);
     const quiet = (): boolean => this.replaying;
     this.receiver = new ManagedReceiver(this.runId, this.operations, this.timers, this.turn, quiet, report);
@@ -126,9 +134,12 @@ export class Execution {
     if (this.ended) return;
     this.turn.nowUs = toUs(entry.appendTime);
     if (!this.begins(entry)) return;
-    await this.takeTurn(entry);
-    if (this.ended) this.operations.functionEnded(this.appliedOffset);
-    else this.operations.turnEnded(this.appliedOffset);
+    await this.takeTurn(() => this.applyFact(entry));
+  }
+
+  /** Carries on what the task began between two turns. No replay is certain to do the same. */
+  async takeStrayTurn(): Promise<void> {
+    if (!this.ended) await this.takeTurn(() => undefined);
   }
 
   /** How far the task has come, and what has changed since the last call: send each one that you ask for. */
@@ -244,8 +255,20 @@ export class Execution {
     return false;
   }
 
-  private async takeTurn(entry: Entry): Promise<void> {
-    this.applyFact(entry);
+  private async takeTurn(begin: () => void): Promise<void> {
+    this.inTurn = true;
+    try {
+      // In the task's scope, for listeners of its signals: what aborts them runs them.
+      await inScope({ execution: this }, () => this.runTurn(begin));
+    } finally {
+      this.inTurn = false;
+    }
+    if (this.ended) this.operations.functionEnded(this.appliedOffset);
+    else this.operations.turnEnded(this.appliedOffset);
+  }
+
+  private async runTurn(begin: () => void): Promise<void> {
+    begin();
     await this.turn.runDry();
     if (this.begunOffset === undefined) return;
     while (this.settled === undefined && this.trespass === undefined && this.receiver.handOut()) {
@@ -309,13 +332,15 @@ export class Execution {
   private begin(offset: number): void {
     this.begunOffset = offset;
     const payload = decodePayload(this.payload) as never;
-    const main = inScope({ execution: this }, async () => this.task.run(payload, new TaskContext(this)));
-    main.then(
+    const main = async () => this.task.run(payload, new TaskContext(this));
+    main().then(
       (value) => {
         this.settled = { ok: true, value };
+        this.stray();
       },
       (error: unknown) => {
         this.settled = { ok: false, error };
+        this.stray();
       },
     );
   }

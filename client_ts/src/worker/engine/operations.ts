@@ -58,6 +58,8 @@ export class Operations {
   private toCheck: Checkpoint[] = [];
   private agreed = { offset: 0, count: 0 };
   private endedAt: number | undefined;
+  /** Told of each one that is issued. */
+  onIssue: () => void = () => undefined;
 
   get count(): number {
     return this.labels.length;
@@ -76,6 +78,7 @@ export class Operations {
     const label = labelOf(kind, name);
     this.labels.push(label);
     this.hashed = BigInt.asUintN(64, (this.hashed ^ label.checksum) * FNV_PRIME);
+    this.onIssue();
     return this.labels.length - 1;
   }
 

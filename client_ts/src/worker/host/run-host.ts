@@ -58,7 +58,8 @@ export class RunHost {
     this.knownThrough = Number(assigned.suspended?.appliedOffset ?? 0n);
     this.idleTimeoutUs = options.idleTimeoutUs;
     const generation = Number(assigned.generation);
-    this.execution = new Execution(task, { runId, generation, ...(report === undefined ? {} : { report }) });
+    const onStray = (): void => this.between(() => this.goOnStray());
+    this.execution = new Execution(task, { runId, generation, onStray, ...(report === undefined ? {} : { report }) });
     this.out = new Outbound(runId, epoch, send);
     this.outputs = new RunOutputs({
       runId,
@@ -115,6 +116,8 @@ export class RunHost {
   private async takeFrame({ frame }: WorkResponse): Promise<void> {
     switch (frame.case) {
       case "assigned":
+        // What was said when the run was suspended is in no entry.
+        if (frame.value.suspended !== undefined) this.execution.check(frame.value.suspended);
         await this.receiveEntries(frame.value.entries);
         break;
       case "entries":
@@ -173,6 +176,11 @@ export class RunHost {
   private live(): void {
     this.idleSinceUs = this.options.clock.nowUs();
     if (this.receivedOffset > this.lastOffset) this.out.unreportedRecords += 1;
+    this.settle();
+  }
+
+  private async goOnStray(): Promise<void> {
+    await this.execution.takeStrayTurn();
     this.settle();
   }
 

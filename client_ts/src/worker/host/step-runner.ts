@@ -10,7 +10,7 @@ import type { Execution } from "../engine/execution.js";
 import { failureOf } from "../engine/failures.js";
 import { encodeResult } from "../engine/payloads.js";
 import type { PendingStep } from "../engine/pending-step.js";
-import { inScope } from "../engine/scope.js";
+import { inScope, type Scope } from "../engine/scope.js";
 import type { Clock, ServerTime } from "./clock.js";
 import type { RunOutputs } from "./outputs.js";
 
@@ -31,11 +31,19 @@ export interface StepRunnerOptions {
 }
 
 class Attempt {
-  readonly abort = new AbortController();
+  readonly aborting = new AbortController();
+  /** Where its code runs, and what listens to its signal. */
+  scope: Scope | undefined;
   asked = false;
   started = false;
 
   constructor(readonly number: number) {}
+
+  abort(reason: DOMException): void {
+    const abort = (): void => this.aborting.abort(reason);
+    if (this.scope === undefined) abort();
+    else inScope(this.scope, abort);
+  }
 }
 
 const MAX_RESULT_BYTES = 1024 * 1024;
@@ -85,7 +93,7 @@ export class StepRunner {
   }
 
   private async run(step: PendingStep, attempt: Attempt): Promise<void> {
-    if (step.notBeforeUs > 0) await this.until(step.notBeforeUs, attempt.abort.signal);
+    if (step.notBeforeUs > 0) await this.until(step.notBeforeUs, attempt.aborting.signal);
     // It was aborted meanwhile, and nobody waits for it.
     if (this.attempts.get(step.operation) !== attempt) return;
     const begun = performance.now();
@@ -115,26 +123,27 @@ export class StepRunner {
     const { call } = step;
     if (call.kind === "send") return this.options.caller.send(call.request);
     if (call.kind === "start_run") return this.options.caller.startRun(call.request);
-    const { signal } = attempt.abort;
+    const { signal } = attempt.aborting;
     const { operation, key } = step;
     const output = this.options.outputs.ofStep(operation, step.attempt);
     const scope = { operation, attempt: step.attempt, key, signal, output };
     const { execution } = this.options;
-    const running = inScope({ execution, step: scope }, async () => call.run(scope));
+    attempt.scope = { execution, step: scope };
+    const running = inScope(attempt.scope, async () => call.run(scope));
     try {
-      return await (step.timeoutMs === undefined ? running : this.inTime(running, step, attempt.abort));
+      return await (step.timeoutMs === undefined ? running : this.inTime(running, step, attempt));
     } finally {
       output.end();
     }
   }
 
   /** Whichever is first: the step's end, or its timeout, at which its signal aborts. */
-  private inTime(running: Promise<unknown>, step: PendingStep, abort: AbortController): Promise<unknown> {
+  private inTime(running: Promise<unknown>, step: PendingStep, attempt: Attempt): Promise<unknown> {
     const { clock } = this.options;
     return new Promise((resolve, reject) => {
       const callOff = clock.at(clock.nowUs() + (step.timeoutMs as number) * 1_000, () => {
         const error = new DOMException(`step "${step.name}" took over ${step.timeoutMs} ms`, "TimeoutError");
-        abort.abort(error);
+        attempt.abort(error);
         reject(error);
       });
       running.then(resolve, reject).finally(callOff);
@@ -155,6 +164,6 @@ export class StepRunner {
   private abort(operation: number): void {
     const attempt = this.attempts.get(operation);
     this.attempts.delete(operation);
-    attempt?.abort.abort(new DOMException("the step was cancelled", "AbortError"));
+    attempt?.abort(new DOMException("the step was cancelled", "AbortError"));
   }
 }

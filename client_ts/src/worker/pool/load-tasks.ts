@@ -32,14 +32,14 @@ export async function importAll(modules: readonly string[]): Promise<Map<string,
   return imported;
 }
 
-/** Node itself cannot yet, in the versions that we support. */
+/** By tsx, which reads all of TypeScript; else by Node itself, which from 22.18 on reads most of it. */
 async function understandTypeScript(): Promise<void> {
-  if ((process.features as { typescript?: unknown }).typescript) return;
   const fromProject = createRequire(pathToFileURL(`${process.cwd()}/`));
   let entry: string;
   try {
     entry = fromProject.resolve("tsx/esm/api");
   } catch {
+    if ((process.features as { typescript?: unknown }).typescript) return;
     throw new Error("modules in TypeScript need tsx in your project: npm install tsx; or name the compiled ones");
   }
   // Found as for `require`, whose variant of it looks for its parts in the wrong place.

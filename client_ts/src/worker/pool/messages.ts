@@ -3,7 +3,8 @@
 export interface ThreadData {
   /** URLs of the modules that export tasks. */
   readonly modules: readonly string[];
-  readonly idleTimeoutMs: number;
+  /** Unset: as the task says. */
+  readonly idleTimeoutMs: number | undefined;
   /** Real I/O outside a step fails the run, instead of being reported once. */
   readonly strict: boolean;
   /** The first thread is to say what its modules declare streams to be. */
@@ -35,6 +36,8 @@ export type FromThread =
       readonly request: Uint8Array;
     }
   | { readonly kind: "log"; readonly level: LogLevel; readonly runId: string; readonly text: string }
+  /** Real I/O outside a step, which is only told. */
+  | { readonly kind: "trespass"; readonly runId: string; readonly what: string; readonly text: string }
   /** The modules could not be loaded. */
   | { readonly kind: "failed"; readonly message: string };
 

@@ -9,6 +9,7 @@ import { toBinary } from "@bufbuild/protobuf";
 import { collectDeclared } from "../../declared/announce.js";
 import { RegisterSchemasRequestSchema } from "../../gen/midstream/v1/schema_service_pb.js";
 import { requestFor } from "../../schemas/request.js";
+import { type Duration, parseDuration } from "../../duration.js";
 import { currentScope } from "../engine/scope.js";
 import { systemClock } from "../host/clock.js";
 import { installRunGlobals } from "../realm/globals.js";
@@ -17,11 +18,11 @@ import type { AnyTask } from "../task.js";
 import { Inside } from "./inside.js";
 import { loadTasks } from "./load-tasks.js";
 import type { FromThread, LogLevel, ThreadData, ToThread } from "./messages.js";
-import { parseDuration } from "../../duration.js";
 
 const port = parentPort;
 if (port === null) throw new Error("this module is the inside of a worker's thread");
 const data = workerData as ThreadData;
+const DEFAULT_IDLE: Duration = "5s";
 
 function tell(message: FromThread): void {
   port?.postMessage(message);
@@ -44,7 +45,10 @@ function labelConsole(): void {
 
 installRunGlobals();
 labelConsole();
-watchForTrespass({ fails: data.strict, report: (error) => console.error(error) });
+watchForTrespass({
+  fails: data.strict,
+  report: (runId, error) => tell({ kind: "trespass", runId, what: error.what, text: error.stack ?? error.message }),
+});
 process.on("unhandledRejection", (error) => {
   // What a task left behind when it ended is nobody's.
   if (currentScope()?.execution.ended !== true) console.error("nobody awaited this rejection:", error);
@@ -60,7 +64,7 @@ try {
     tasks,
     tell,
     clock: systemClock,
-    idleTimeoutMs: ({ idleTimeout }) => (idleTimeout === undefined ? data.idleTimeoutMs : parseDuration(idleTimeout)),
+    idleTimeoutMs: ({ idleTimeout = DEFAULT_IDLE }) => data.idleTimeoutMs ?? parseDuration(idleTimeout),
     report: (runId, text, error) => log("error", runId, format(text, error)),
   });
   port.on("message", (message: ToThread) => inside.receive(message));

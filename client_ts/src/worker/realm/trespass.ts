@@ -37,9 +37,9 @@ const IO: Readonly<Record<string, string>> = {
 };
 
 export interface TrespassOptions {
-  /** The run fails at the end of the turn. Otherwise each kind is reported once. */
+  /** The run fails at the end of the turn. Otherwise each kind is reported, by each thread once. */
   readonly fails: boolean;
-  readonly report: (error: UnjournaledAwait) => void;
+  readonly report: (runId: string, error: UnjournaledAwait) => void;
 }
 
 let watching = false;
@@ -60,7 +60,7 @@ export function watchForTrespass({ fails, report }: TrespassOptions): void {
       if (fails) scope.execution.trespassed(error);
       else if (!reported.has(type)) {
         reported.add(type);
-        report(error);
+        report(scope.execution.runId, error);
       }
     },
   }).enable();

@@ -22,7 +22,7 @@ export type WorkerEvent =
 
 export type Report = (event: WorkerEvent) => void;
 
-export function reporter(format: "auto" | "console" | "json", out: NodeJS.WriteStream = process.stdout): Report {
+export function reporter(format: "auto" | "json", out: NodeJS.WriteStream = process.stdout): Report {
   const json = format === "json" || (format === "auto" && !out.isTTY);
   return (event) => {
     out.write(json ? `${JSON.stringify({ timestamp: new Date().toISOString(), ...event })}\n` : `${line(event)}\n`);

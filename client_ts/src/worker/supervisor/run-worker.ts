@@ -19,7 +19,8 @@ export interface RunWorkerOptions {
   readonly credit: number;
   /** Warm threads kept ready. */
   readonly spares: number;
-  readonly idleTimeoutMs: number;
+  /** Unset: as the task says. */
+  readonly idleTimeoutMs: number | undefined;
   readonly drainTimeoutMs: number;
   /** Real I/O outside a step fails a run, instead of being reported once. */
   readonly strict: boolean;

@@ -37,6 +37,7 @@ interface AssignedRun {
 export class Runs {
   private readonly runs = new Map<string, AssignedRun>();
   private undelivered: WorkRequest[] = [];
+  private readonly trespasses = new Set<string>();
   private whenEmpty: (() => void)[] = [];
 
   constructor(private readonly options: RunsOptions) {}
@@ -166,7 +167,18 @@ export class Runs {
       case "log":
         this.options.report({ event: "log", level: message.level, run_id: message.runId, text: message.text });
         break;
+      case "trespass":
+        this.trespassed(run, message);
+        break;
     }
+  }
+
+  /** Once for each task and kind, however many runs and replays meet it. */
+  private trespassed({ task }: AssignedRun, { runId, what, text }: Extract<FromThread, { kind: "trespass" }>): void {
+    const trespass = `${task} ${what}`;
+    if (this.trespasses.has(trespass)) return;
+    this.trespasses.add(trespass);
+    this.options.report({ event: "log", level: "error", run_id: runId, text });
   }
 
   private saidFrame(run: AssignedRun, request: WorkRequest): void {
