@@ -129,6 +129,16 @@ async def test_stopping_reaches_the_step_that_runs(chat: str, context: BrowserCo
     await expect(reached(page, "Stop", "on")).to_have_count(1)
 
 
+async def test_what_does_not_fit_is_refused_with_its_field(chat: str, context: BrowserContext) -> None:
+    page = await context.new_page()
+    await start(page, chat)
+    await page.get_by_label("Message").evaluate("field => field.removeAttribute('maxlength')")
+    await ask(page, "x" * 2001)
+    await expect(page.locator(".composer").get_by_role("alert")).to_have_text(
+        "text: the value is longer than 2000 characters"
+    )
+
+
 async def test_a_run_of_somebody_else_is_not_there(chat: str, context: BrowserContext, browser: Browser) -> None:
     page = await context.new_page()
     await start(page, chat)
