@@ -1,6 +1,7 @@
 """A worker of the bench's own tasks, and an ear for what they tell."""
 
 import asyncio
+import os
 import socket
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import NamedTuple, Self
 
 from bench.context import Context
 from bench.managed_tasks import TOLD
-from bench.processes import child
+from bench.processes import child, program
 from midstream import Client
 from midstream.models import Run, RunState
 
@@ -54,10 +55,55 @@ class Ear:
                 return told
 
 
+class PipeEar:
+    """As Ear, by a named pipe, for tasks in TypeScript."""
+
+    def __init__(self) -> None:
+        self._open = ExitStack()
+        self.path = str(Path(self._open.enter_context(TemporaryDirectory(prefix="ear-"))) / "pipe")
+        os.mkfifo(self.path)
+        # For writing, too: the pipe does not end while no task has it open.
+        self._pipe = os.open(self.path, os.O_RDWR | os.O_NONBLOCK)
+        self._open.callback(os.close, self._pipe)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    async def hears(self, number: int) -> Told:
+        """As Ear's."""
+        while True:
+            await self._readable()
+            # Pipes keep what is written in one go together.
+            told = Told(*TOLD.unpack(os.read(self._pipe, TOLD.size)))
+            if told.number == number:
+                return told
+
+    async def _readable(self) -> None:
+        loop = asyncio.get_running_loop()
+        readable = asyncio.Event()
+        loop.add_reader(self._pipe, readable.set)
+        try:
+            await readable.wait()
+        finally:
+            loop.remove_reader(self._pipe)
+
+
 def start_worker(context: Context, *options: str) -> None:
     """A worker of `bench.managed_tasks`, as users start it, until the context's cleanup."""
     arguments = ["worker", "bench.managed_tasks", "--url", context.url, "--json", *options]
     context.cleanup.enter_context(child("midstream.cli", *arguments, ready_event="connected"))
+
+
+def start_node_worker(context: Context) -> None:
+    """As `start_worker`, of bench/node_tasks.mjs."""
+    command = ["node", "client_ts/dist/worker/cli/main.js", "worker", "bench/node_tasks.mjs"]
+    worker = program(*command, "--url", context.url, "--json", ready_event="connected")
+    context.cleanup.enter_context(worker)
 
 
 async def until(client: Client, run_id: str, state: RunState) -> Run:

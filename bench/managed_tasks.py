@@ -8,6 +8,7 @@ import os
 import socket
 import struct
 import time
+from typing import Any
 
 from bench.frames import STREAM
 from midstream import Context, input_stream, output_stream, task
@@ -40,6 +41,20 @@ async def waiter(_context: Context, path: str) -> None:
         number = (await numbers.wait()).unwrap()
         if number != SILENT:
             tell(path, number)
+
+
+@task("bench-beginner", idle_timeout="1h")
+async def beginner(_context: Context, payload: dict[str, Any]) -> None:
+    """Tells when its first line runs, and stays warm until it is cancelled."""
+    tell(payload["path"], payload["number"])
+    await numbers.wait()
+
+
+@task("bench-repeater", idle_timeout="0s")
+async def repeater(_context: Context, count: int) -> None:
+    """Suspended and resumed as often as it is told."""
+    for _ in range(count):
+        await numbers.wait()
 
 
 @task("bench-listener", idle_timeout="1h")

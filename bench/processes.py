@@ -1,5 +1,6 @@
 """Child processes of the bench: the Midstream server as users start it, and the bench's own helpers."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -7,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -39,13 +40,25 @@ def private_kib(pid: int) -> int:
     return sum(int(line.split()[1]) for line in lines if line.startswith(("Private_Clean:", "Private_Dirty:")))
 
 
+async def build_client() -> None:
+    """The TypeScript one, where it is not current."""
+    make = await asyncio.create_subprocess_exec("make", "--silent", "client_ts/dist/.built", cwd=ROOT)
+    if await make.wait() != 0:
+        raise RuntimeError("the TypeScript client could not be built")
+
+
+def child(module: str, *args: str, ready_event: str) -> AbstractContextManager[Child]:
+    """As `program`, with `python -m module args`."""
+    return program(sys.executable, "-m", module, *args, ready_event=ready_event)
+
+
 @contextmanager
-def child(module: str, *args: str, ready_event: str) -> Iterator[Child]:
-    """Runs `python -m module args` until the block is left; enters it when the child has printed `ready_event`."""
-    process = subprocess.Popen([sys.executable, "-m", module, *args], cwd=ROOT, stdout=subprocess.PIPE)
+def program(*command: str, ready_event: str) -> Iterator[Child]:
+    """Runs the command until the block is left; enters it when the child has printed `ready_event`."""
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
-        ready = _read_until(process.stdout, ready_event, [module, *args])
+        ready = _read_until(process.stdout, ready_event, command)
         # A full pipe would block the child.
         threading.Thread(target=_drain, args=(process.stdout,), daemon=True).start()
         yield Child(process, ready)

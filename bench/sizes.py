@@ -61,6 +61,9 @@ class Sizes:
     lives: int = 5_000
     """Runs that are started, suspended, resumed and finished by a worker that does nothing."""
 
+    resumed_runs: int = 1_000
+    """Runs that are each suspended and resumed ten times."""
+
     cancels: int = 20
     """Steps a repeat that a cancel stops."""
 
@@ -85,6 +88,7 @@ SMOKE = Sizes(
     clones=50,
     wake_ups=3,
     lives=30,
+    resumed_runs=3,
     cancels=1,
 )
 """Shows that every figure runs; its numbers mean nothing."""

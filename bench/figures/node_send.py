@@ -10,7 +10,7 @@ from bench.context import Context
 from bench.figures.one_at_a_time import Listener
 from bench.frames import STREAM
 from bench.measure import Figure, interleave, latencies
-from bench.processes import ROOT
+from bench.processes import ROOT, build_client
 from midstream import input_stream
 
 events = input_stream(STREAM, bytes)
@@ -18,7 +18,7 @@ events = input_stream(STREAM, bytes)
 
 async def measure(context: Context) -> list[Figure]:
     sizes = context.sizes
-    await _build_client()
+    await build_client()
     python = await context.cleanup.enter_async_context(Listener(context.url, sizes.payload_bytes))
     figures = []
     for name, title, url in (
@@ -45,13 +45,6 @@ async def measure(context: Context) -> list[Figure]:
             )
         )
     return figures
-
-
-async def _build_client() -> None:
-    """Where it is not current."""
-    make = await asyncio.create_subprocess_exec("make", "--silent", "client_ts/dist/.built", cwd=ROOT)
-    if await make.wait() != 0:
-        raise RuntimeError("the TypeScript client could not be built")
 
 
 class NodeSender:

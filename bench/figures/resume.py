@@ -10,7 +10,7 @@ from bench.context import Context
 from bench.figures.one_at_a_time import echo_and_commit
 from bench.frames import STREAM
 from bench.limits.sqlite import store_schema
-from bench.managed import REST_SECONDS, Ear, start_worker, until
+from bench.managed import REST_SECONDS, Ear, PipeEar, start_worker, until
 from bench.managed_tasks import SILENT, waiter
 from bench.measure import Aim, Figure, interleave, latencies
 from midstream import Client
@@ -40,7 +40,7 @@ async def measure(context: Context) -> list[Figure]:
             times: list[float] = []
             while len(times) < count:
                 some = min(count - len(times), max(1, entries // 3))
-                times += await _resumes(client, ear, counter, entries, some)
+                times += await resumes_of_one_run(client, waiter.name, ear, counter, entries, some)
             return times
 
         return ours
@@ -64,9 +64,11 @@ async def measure(context: Context) -> list[Figure]:
     return figures
 
 
-async def _resumes(client: Client, ear: Ear, numbers: "itertools.count[int]", entries: int, count: int) -> list[float]:
-    """Milliseconds of resumes of one run; in the middle of them its log has so many entries."""
-    run = await waiter.start(ear.path, client=client)
+async def resumes_of_one_run(
+    client: Client, task: str, ear: Ear | PipeEar, numbers: "itertools.count[int]", entries: int, count: int
+) -> list[float]:
+    """Milliseconds of resumes of a run of `task`; in the middle of them its log has so many entries."""
+    run = await client.start_run(task, ear.path)
     await client.send_many(run.id, STREAM, [SILENT] * (entries - FIRST_ENTRIES - count // 2 - 1))
     times: list[float] = []
     # The first one only shows that the records before it are consumed.

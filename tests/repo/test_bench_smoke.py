@@ -21,6 +21,12 @@ EXPECTED = {
     "suspended_runs": {"suspended_run_memory", "suspended_run_latency"},
     "managed_run": {"step", "managed_handler", "cancel"},
     "node_send": {"node_send_grpc", "node_send_connect"},
+    "typescript_run": {
+        "typescript_resume",
+        "typescript_start",
+        "typescript_memory",
+        "typescript_ten_resumes",
+    },
     "web_unary": {"web_unary_latency", "web_unary_rate"},
     "web_idle": {"web_idle_tail_memory", "web_idle_socket_memory", "web_idle_latency"},
     "output": {"output_latency", "output_rate"},
