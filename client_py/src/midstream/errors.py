@@ -141,6 +141,11 @@ def from_outcome(code: "grpc.StatusCode", details: str | None, trailers: Iterabl
     return kind(details or "the call failed without a message", code=code.name)
 
 
+def from_reason(reason: str, message: str) -> MidstreamError:
+    """The error that a refusal stands for of which no more is known."""
+    return _BY_REASON.get(reason, MidstreamError)(message, reason=reason)
+
+
 def from_status(status: status_pb2.Status) -> MidstreamError:
     """The error that a status stands for, such as the one in a refused record's receipt."""
     code = code_pb2.Code.Name(code_pb2.Code.ValueType(status.code))

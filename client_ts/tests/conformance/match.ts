@@ -33,7 +33,7 @@ export function check(expected: Json | undefined, actual: Json | undefined, path
   if (lines.length > 0) throw new Mismatch(lines.join("\n"));
 }
 
-function differences(expected: Json, actual: Json | undefined, path: string): string[] {
+export function differences(expected: Json, actual: Json | undefined, path: string): string[] {
   if (expected === "<any>") return actual === undefined ? [`${path}: expected anything, got nothing`] : [];
   if (Array.isArray(expected)) {
     if (!Array.isArray(actual) || actual.length !== expected.length) {

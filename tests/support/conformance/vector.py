@@ -8,6 +8,17 @@ from typing import Any
 
 import yaml
 
+
+class _CoreLoader(yaml.SafeLoader):
+    """YAML's core schema, as YAML 1.2 has it and other languages read it: `on` and `no` are words, not booleans."""
+
+
+_CoreLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in found if not tag.endswith((":bool", ":timestamp"))]
+    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_CoreLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(?:true|false)$"), list("tf"))
+
 DIRECTORY = Path(__file__).parents[2] / "conformance"
 
 Variables = dict[str, Any]
@@ -32,9 +43,13 @@ def load_vectors() -> list[Vector]:
     return [
         vector
         for path in sorted((DIRECTORY / "vectors").glob("*.yaml"))
-        for raw in yaml.safe_load(path.read_text())
+        for raw in load_yaml(path)
         for vector in _expanded(raw, path.stem)
     ]
+
+
+def load_yaml(path: Path) -> Any:
+    return yaml.load(path.read_text(), _CoreLoader)
 
 
 def load_server_env() -> dict[str, str]:
@@ -45,7 +60,7 @@ def load_server_env() -> dict[str, str]:
 
 def load_known_gaps() -> dict[str, dict[str, str]]:
     """What no vector can cover: `rpcs` and `reasons`, each with why and by what it is covered instead."""
-    gaps: dict[str, dict[str, str]] = yaml.safe_load((DIRECTORY / "known_gaps.yaml").read_text())
+    gaps: dict[str, dict[str, str]] = load_yaml(DIRECTORY / "known_gaps.yaml")
     return gaps
 
 

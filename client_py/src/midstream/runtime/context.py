@@ -120,7 +120,7 @@ class Context:
         key: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> Receipt:
-        """Sends to a run, once, as a step. Raises RunNotFound, RunFinished, StreamFull, PayloadError or StepFailed."""
+        """Sends to a run, once, as a step. Raises MidstreamError where the server refuses, else StepFailed."""
         return await self._execution.client.send(run_id, stream, value, key=key, metadata=metadata)
 
     async def start_run(

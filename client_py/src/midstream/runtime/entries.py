@@ -1,6 +1,5 @@
 """The entries that a host asks the server to append."""
 
-from midstream.runtime.failures import failure_of
 from midstream.runtime.times import to_timestamp
 from midstream.v1.entry_pb2 import Entry
 from midstream.v1.record_pb2 import Payload
@@ -22,8 +21,8 @@ def step_returned(operation: int, attempt: int, value: Payload, *, name: str = "
     return Entry(step_ended=Entry.StepEnded(operation=operation, name=name, attempt=attempt, value=value))
 
 
-def step_raised(operation: int, attempt: int, error: BaseException, *, name: str = "") -> Entry:
-    ended = Entry.StepEnded(operation=operation, name=name, attempt=attempt, failure=failure_of(error))
+def step_raised(operation: int, attempt: int, failure: Failure, *, name: str = "") -> Entry:
+    ended = Entry.StepEnded(operation=operation, name=name, attempt=attempt, failure=failure)
     return Entry(step_ended=ended)
 
 

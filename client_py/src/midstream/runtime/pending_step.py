@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from midstream.codec import Codec
+from midstream.errors import MidstreamError
 from midstream.runtime import entries
+from midstream.runtime.failures import failure_of
 from midstream.runtime.retry import Retry
 from midstream.v1.entry_pb2 import Entry
 from midstream.v1.run_service_pb2 import StartRunRequest
@@ -70,7 +72,11 @@ class PendingStep:
 
     def raised(self, error: BaseException) -> Entry:
         """The attempt's end."""
-        return entries.step_raised(self.operation, self.attempt, error, name=self.name)
+        failure = failure_of(error)
+        if not isinstance(self.call, FunctionCall) and isinstance(error, MidstreamError) and error.reason:
+            # Every language knows the reason, and makes an error with it again.
+            failure.error_type, failure.message = error.reason, failure.message.removeprefix(f"{error.reason}: ")
+        return entries.step_raised(self.operation, self.attempt, failure, name=self.name)
 
     def interrupted(self) -> Entry:
         """The end of an at-most-once step that another epoch began."""

@@ -1,18 +1,23 @@
 """The steps of a run: issued by the task, carried out by the host, ended by entries alone."""
 
 import asyncio
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from midstream.codec import Codec
+from midstream.errors import from_reason
 from midstream.runtime.entries import INTERRUPTED
 from midstream.runtime.errors import StepFailed, StepInterrupted
 from midstream.runtime.operations import Kind, Operations
-from midstream.runtime.pending_step import Call, PendingStep
+from midstream.runtime.pending_step import Call, FunctionCall, PendingStep
 from midstream.runtime.retry import Retry
 from midstream.v1.entry_pb2 import Entry
 from midstream.v1.run_pb2 import Failure
+
+_REASON: Final = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
+"""A name of ErrorReason. Error classes are not written so."""
 
 
 class Steps:
@@ -110,6 +115,8 @@ class Steps:
 def _error(step: PendingStep, failure: Failure) -> Exception:
     if step.at_most_once and failure.error_type == INTERRUPTED:
         return StepInterrupted(step.name, failure.error_type, failure.message)
+    if not isinstance(step.call, FunctionCall) and _REASON.fullmatch(failure.error_type):
+        return from_reason(failure.error_type, failure.message)
     for declared in step.raises:
         if declared.__name__ == failure.error_type:
             try:

@@ -89,7 +89,7 @@ export class TaskContext {
     return output(stream);
   }
 
-  /** Sends to a run, once, as a step. Throws MidstreamError or StepFailed. */
+  /** Sends to a run, once, as a step. Throws MidstreamError where the server refuses, else StepFailed. */
   send<In>(
     runId: string,
     stream: string | InputStream<unknown, In>,

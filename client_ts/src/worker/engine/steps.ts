@@ -1,5 +1,6 @@
 /** The steps of a run: issued by the task, carried out by the host, ended by entries alone. */
 
+import { MidstreamError } from "../../error.js";
 import type { Entry_StepBegan, Entry_StepEnded } from "../../gen/midstream/v1/entry_pb.js";
 import type { Failure } from "../../gen/midstream/v1/run_pb.js";
 import { INTERRUPTED } from "./entries.js";
@@ -9,6 +10,9 @@ import type { Kind, Operations } from "./operations.js";
 import type { Call, ErrorClass, PendingStep } from "./pending-step.js";
 import { decodePayload } from "./payloads.js";
 import { ONCE, type RetryPolicy } from "./retry.js";
+
+/** A name of ErrorReason. Error classes are not written so. */
+const REASON = /^[A-Z][A-Z0-9_]*$/;
 
 export interface StepRequest {
   readonly call: Call;
@@ -148,6 +152,9 @@ export class Steps {
 function errorOf(step: PendingStep, failure: Failure): Error {
   if (step.atMostOnce && failure.errorType === INTERRUPTED) {
     return new StepInterrupted(step.name, failure.errorType, failure.message);
+  }
+  if (step.call.kind !== "function" && REASON.test(failure.errorType)) {
+    return new MidstreamError(failure.message, { reason: failure.errorType });
   }
   for (const declared of step.raises) {
     if (declared.name === failure.errorType) return new declared(failure.message);

@@ -1,6 +1,7 @@
 /** Carries out the steps of a run. */
 
 import { create } from "@bufbuild/protobuf";
+import { MidstreamError } from "../../error.js";
 import type { Entry } from "../../gen/midstream/v1/entry_pb.js";
 import { FailureSchema } from "../../gen/midstream/v1/run_pb.js";
 import type { StartRunRequest } from "../../gen/midstream/v1/run_service_pb.js";
@@ -115,7 +116,12 @@ export class StepRunner {
       }
       return { case: "value", value };
     } catch (error) {
-      return { case: "failure", value: failureOf(error) };
+      const failure = failureOf(error);
+      // Every language knows the reason of a refused call, and makes an error with it again.
+      if (step.call.kind !== "function" && error instanceof MidstreamError && error.reason) {
+        failure.errorType = error.reason;
+      }
+      return { case: "failure", value: failure };
     }
   }
 
