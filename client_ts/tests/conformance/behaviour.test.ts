@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadBehaviours, playBehaviour } from "./behaviour.js";
+import { Mismatch } from "./match.js";
 import { type Servers, startServers, STORES } from "./servers.js";
 import { startWorker, type Worker } from "./worker.js";
 
@@ -24,10 +25,10 @@ describe.each(STORES)("on %s", (store) => {
   beforeAll(async () => {
     servers = await startServers(store);
     worker = await startWorker(servers.kinds["open"]?.url ?? "", built);
-  }, 60_000);
+  }, 180_000);
   afterAll(async () => {
-    await worker.stop();
-    await servers.stop();
+    await worker?.stop();
+    await servers?.stop();
   });
 
   const ours = behaviours.filter(({ stores }) => stores.includes(store));
@@ -36,6 +37,24 @@ describe.each(STORES)("on %s", (store) => {
     if (!server) throw new Error(`no server is of the kind ${behaviour.server}`);
     if (behaviour.server === "own") await servers.own("start");
     await playBehaviour(behaviour, server, (command) => servers.own(command));
+  });
+
+  it.runIf(store === "sqlite")("finds what comes otherwise", async () => {
+    const server = servers.kinds["open"];
+    for (const place of ["attached", "warm"]) {
+      const right = behaviours.find(({ name }) => name === `lives/unconsumed/${place}`);
+      if (!right || !server) throw new Error("the behaviour to spoil is gone");
+      for (const wrong of [
+        { ...right, ends: { state: "COMPLETED", unread: { a: 2 } } },
+        { ...right, ends: { state: "CANCELLED" } },
+        { ...right, run: [{ once: "a", gives: 2 }] },
+        { ...right, run: [{ once: "a", fails: "TIMEOUT" }] },
+        { ...right, run: [{ together: [{ drain: "a", gives: [1] }] }] },
+        { ...right, outside: [{ peek: "b", gives: 4 }] },
+      ]) {
+        await expect(playBehaviour(wrong, server, (command) => servers.own(command))).rejects.toThrow(Mismatch);
+      }
+    }
   });
 });
 

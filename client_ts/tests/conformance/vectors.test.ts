@@ -22,7 +22,7 @@ describe.each(STORES)("on %s", (store) => {
   let servers: Servers;
   beforeAll(async () => {
     servers = await startServers(store);
-  }, 60_000);
+  }, 180_000);
   afterAll(() => servers.stop());
 
   const found = (vector: Vector) => {
