@@ -21,7 +21,7 @@ function inTask(ctx: TaskContext): Place {
     patient: false,
     signal: ctx.signal,
     input: (id) => streams.input<Value>({ id }),
-    waitAny: (all, options) => waitAny(all as InputStream<Value>[], options),
+    waitAny: (all, options) => waitAny(all, options),
     send: (stream, value, key) => ctx.send(ctx.runId, stream, value, key === undefined ? {} : { key }),
     output: (stream, value) => ctx.output(stream).append(value),
     sleep: (duration, signal) => ctx.sleep(duration, signal ? { signal } : {}),
