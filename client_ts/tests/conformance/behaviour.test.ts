@@ -15,7 +15,14 @@ const built = fileURLToPath(new URL(".built/task.mjs", import.meta.url));
 
 beforeAll(async () => {
   const entry = fileURLToPath(new URL("task.ts", import.meta.url));
-  await build({ entryPoints: [entry], outfile: built, bundle: true, format: "esm", external: ["@midstream/client"], tsconfigRaw: {} });
+  await build({
+    entryPoints: [entry],
+    outfile: built,
+    bundle: true,
+    format: "esm",
+    external: ["@midstream/client"],
+    tsconfigRaw: {},
+  });
 });
 afterAll(() => rmSync(fileURLToPath(new URL(".built", import.meta.url)), { recursive: true }));
 

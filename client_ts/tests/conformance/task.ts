@@ -1,6 +1,6 @@
 /** The task that plays the script in its payload: a worker's module, once it is compiled. */
 
-import { type InputStream, streams, task, type TaskContext, waitAny } from "@midstream/client/worker";
+import { streams, task, type TaskContext, waitAny } from "@midstream/client/worker";
 import { type Operation, type Place, type Played, playScript, type Value } from "./script.js";
 
 interface Payload {

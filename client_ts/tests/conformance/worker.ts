@@ -11,7 +11,7 @@ export interface Worker {
 /** Resolves when it takes runs. */
 export async function startWorker(url: string, module: string): Promise<Worker> {
   const command = fileURLToPath(new URL("../../dist/worker/cli/main.js", import.meta.url));
-  const child = spawn(process.execPath, [command, "worker", "--url", url, "--log-format", "json", module], {
+  const child = spawn(process.execPath, [command, "worker", "--url", url, "--json", module], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
