@@ -108,7 +108,7 @@ def test_endings_are_those_of_the_contract() -> None:
 
 
 def test_facts_are_entries_without_a_place() -> None:
-    assert Entry.FromString(facts.started(b"seed")).started.seed == b"seed"
+    assert Entry.FromString(facts.started(b"seed", "")).started.seed == b"seed"
     assert Entry.FromString(facts.cancel_requested(deadline_passed=True)).cancel_requested.deadline_passed
     fired = Entry.FromString(facts.timer_fired(7, 1_767_225_600_000_001)).timer_fired
     assert (fired.operation, fired.due_time.ToMicroseconds()) == (7, 1_767_225_600_000_001)

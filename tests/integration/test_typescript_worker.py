@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import midstream
 from midstream import Run, RunState
 from support.server_process import ServerProcess
 from support.typescript_worker import TypeScriptWorker
+from support.worker_process import WorkerProcess
 
 TASKS = "tests/worker/tasks.mjs"
 
@@ -71,6 +73,36 @@ async def test_a_worker_killed_with_9_loses_nothing(server: ServerProcess, clien
         ended = await until(client, run.id)
     assert ended.state is RunState.COMPLETED, ended.failure
     assert ended.result["heard"] == ["ONE", "ENOUGH"]
+
+
+async def test_a_run_stays_with_the_language_that_it_began_in(tmp_path: Path) -> None:
+    same_name = """import midstream
+
+@midstream.task("ts-gather")
+async def gather(ctx: midstream.Context) -> str:
+    return "not this one's"
+"""
+    (tmp_path / "same_name.py").write_text(same_name)
+    async with AsyncExitStack() as stack:
+        # A server of its own: no other worker is to take the run.
+        server = stack.enter_context(ServerProcess(tmp_path))
+        client = await stack.enter_async_context(midstream.connect(server.url))
+        worker = stack.enter_context(TypeScriptWorker(server.url, TASKS, args=["--idle-timeout", "0s"]))
+        worker.wait_for("connected")
+        run = await client.start_run("ts-gather")
+        await client.send(run.id, "words", "enough")
+        worker.wait_for("run_suspended", run_id=run.id)
+        worker.terminate()
+
+        other = stack.enter_context(WorkerProcess(server.url, tmp_path, "same_name"))
+        other.wait_for("connected")
+        await client.send(run.id, "approval", True)
+        refused = other.wait_for("run_blocked", run_id=run.id)
+        assert "began in node" in refused["failure"]
+        worker.start()
+        ended = await until(client, run.id, RunState.COMPLETED)
+    assert ended.state is RunState.COMPLETED, ended.failure
+    assert ended.result["heard"] == ["ENOUGH"]
 
 
 async def test_half_an_answer_is_taken_back(client: midstream.Client, worker: TypeScriptWorker) -> None:

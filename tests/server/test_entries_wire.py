@@ -28,7 +28,7 @@ CASES: dict[EntryKind, tuple[bytes, Entry]] = {
         RunSpec(task="t", payload=Payload(json="1")).SerializeToString(),
         Entry(created=Entry.Created(spec=RunSpec(task="t", payload=Payload(json="1")))),
     ),
-    EntryKind.STARTED: (facts.started(b"seed"), Entry(started=Entry.Started(seed=b"seed"))),
+    EntryKind.STARTED: (facts.started(b"seed", "node20"), Entry(started=Entry.Started(seed=b"seed", runtime="node20"))),
     EntryKind.CANCEL_REQUESTED: (
         facts.cancel_requested(deadline_passed=False),
         Entry(cancel_requested=Entry.CancelRequested()),

@@ -1,6 +1,11 @@
 """What a task can meet, and what the engine tells its host."""
 
+from typing import Final
+
 from midstream.errors import RecordInvalid
+
+LANGUAGE: Final = "python"
+"""What the runtime of every worker in Python begins with."""
 
 
 class StepFailed(Exception):
@@ -46,6 +51,16 @@ class TurnNeverEnds(CannotGoOn):
             "put the work into a step; deploy that, and the run goes on. Or cancel the run and start it anew."
         )
         self.callbacks = callbacks
+
+
+class OtherRuntime(CannotGoOn):
+    """The run began in another language: no code of this one can be what its log came from."""
+
+    def __init__(self, began_in: str) -> None:
+        super().__init__(
+            f"the run began in {began_in}, and this worker is {LANGUAGE}. It goes on with a worker of its own "
+            "language. Give tasks of two languages different names, and this does not happen."
+        )
 
 
 class RecordUnreadable(CannotGoOn):

@@ -10,7 +10,7 @@ import midstream.runtime.replaced  # noqa: F401 - asyncio's own would run in ano
 from midstream import ambient
 from midstream.errors import RecordInvalid
 from midstream.runtime.context import Context
-from midstream.runtime.errors import RecordUnreadable
+from midstream.runtime.errors import LANGUAGE, OtherRuntime, RecordUnreadable
 from midstream.runtime.failures import failure_of
 from midstream.runtime.loop import TurnLoop
 from midstream.runtime.operations import Operations
@@ -197,6 +197,8 @@ class Execution:
                 self._payload = entry.created.spec.payload
         elif fact == "started":
             self._seed = entry.started.seed
+            if entry.started.runtime and not entry.started.runtime.startswith(LANGUAGE):
+                raise OtherRuntime(entry.started.runtime)
         if self._main is not None or self.generation == 0:
             if self.applied_offset and offset != self.applied_offset + 1:
                 raise ValueError(f"expected the entry at offset {self.applied_offset + 1}, got {offset}")

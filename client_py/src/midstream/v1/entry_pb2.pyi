@@ -58,16 +58,22 @@ class Entry(_message.Message):
         DESCRIPTOR: _descriptor.Descriptor
 
         SEED_FIELD_NUMBER: _builtins.int
+        RUNTIME_FIELD_NUMBER: _builtins.int
         seed: _builtins.bytes
         """Seeds `ctx.random` and `ctx.uuid`."""
+        runtime: _builtins.str
+        """The runtime of the worker that claimed it, such as `python3.11` or `node20`. A run stays with the language that it
+        began in: a worker in another one blocks it, and it goes to one that fits.
+        """
         def __init__(
             self,
             *,
             seed: _builtins.bytes = ...,
+            runtime: _builtins.str = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["seed", b"seed"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["runtime", b"runtime", "seed", b"seed"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from midstream.connection import Connection
 from midstream.errors import MidstreamError
+from midstream.runtime.errors import LANGUAGE
 from midstream.v1.worker_service_pb2 import WorkRequest, WorkResponse
 from midstream.worker.assigned_run import StartExecutor
 from midstream.worker.link import Link
@@ -149,4 +150,4 @@ class Worker:
 
 def runtime() -> str:
     """Such as `python3.11`."""
-    return f"python{platform.python_version().rpartition('.')[0]}"
+    return f"{LANGUAGE}{platform.python_version().rpartition('.')[0]}"

@@ -48,6 +48,21 @@ export class CannotGoOn extends Error {
   override readonly name: string = "CannotGoOn";
 }
 
+/** What the runtime of every worker in Node begins with. */
+export const LANGUAGE = "node";
+
+/** The run began in another language: no code of this one can be what its log came from. */
+export class OtherRuntime extends CannotGoOn {
+  override readonly name = "OtherRuntime";
+
+  constructor(beganIn: string) {
+    super(
+      `the run began in ${beganIn}, and this worker is ${LANGUAGE}. It goes on with a worker of its own language. ` +
+        "Give tasks of two languages different names, and this does not happen.",
+    );
+  }
+}
+
 /** The task ended with a RecordInvalid: what is stored does not fit what its code declares. */
 export class RecordUnreadable extends CannotGoOn {
   override readonly name = "RecordUnreadable";

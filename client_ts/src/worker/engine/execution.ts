@@ -19,7 +19,7 @@ import { RecordInvalid } from "../../record-invalid.js";
 import type { Task } from "../task.js";
 import { TaskContext } from "./context.js";
 import "./views.js";
-import { RecordUnreadable, RunCancelled, type UnjournaledAwait } from "./errors.js";
+import { LANGUAGE, OtherRuntime, RecordUnreadable, RunCancelled, type UnjournaledAwait } from "./errors.js";
 import { failureOf } from "./failures.js";
 import { Operations } from "./operations.js";
 import { decodePayload, encodeResult } from "./payloads.js";
@@ -241,7 +241,11 @@ export class Execution {
     const { fact } = entry;
     const offset = Number(entry.offset);
     if (fact.case === "created") this.payload = fact.value.spec?.payload;
-    else if (fact.case === "started") this.random = new RunRandom(fact.value.seed, 0);
+    else if (fact.case === "started") {
+      const { seed, runtime } = fact.value;
+      if (runtime !== "" && !runtime.startsWith(LANGUAGE)) throw new OtherRuntime(runtime);
+      this.random = new RunRandom(seed, 0);
+    }
     if (this.begunOffset !== undefined || this.generation === 0) {
       if (this.appliedOffset > 0 && offset !== this.appliedOffset + 1) {
         throw new Error(`expected the entry at offset ${this.appliedOffset + 1}, got ${offset}`);

@@ -14,6 +14,7 @@ import {
   type WorkResponse,
   WorkResponseSchema,
 } from "../../gen/midstream/v1/worker_service_pb.js";
+import { LANGUAGE } from "../engine/errors.js";
 import type { FromThread, ToThread } from "../pool/messages.js";
 import type { Executor } from "../pool/executor.js";
 import { Link, type LinkUser } from "./link.js";
@@ -97,7 +98,7 @@ export class Worker implements LinkUser {
     const value = {
       workerId,
       tasks: [...tasks].map(([task, codeVersion]) => ({ task, codeVersion })),
-      runtime: `node${process.versions.node.split(".")[0]}`,
+      runtime: `${LANGUAGE}${process.versions.node.split(".")[0]}`,
       held: [...this.runs].map(({ runId, epoch, receivedOffset }) => ({ runId, epoch, receivedOffset })),
       credit: this.draining ? 0 : Math.max(0, credit - this.runs.size),
     };

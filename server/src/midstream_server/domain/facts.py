@@ -10,8 +10,8 @@ from midstream_server.domain.output import Range
 from midstream_server.domain.run import State
 
 
-def started(seed: bytes) -> bytes:
-    return Entry(started=Entry.Started(seed=seed)).SerializeToString()
+def started(seed: bytes, runtime: str) -> bytes:
+    return Entry(started=Entry.Started(seed=seed, runtime=runtime)).SerializeToString()
 
 
 def ended(state: State) -> bytes:

@@ -16,6 +16,7 @@ class Seat(NamedTuple):
 
     worker_no: int
     code_version: str
+    runtime: str = ""
 
 
 class StoredEntry(NamedTuple):

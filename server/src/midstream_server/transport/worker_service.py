@@ -49,6 +49,7 @@ class WorkerServicer:
             opening.worker_id,
             _tasks(opening.tasks),
             {held.run_id: (held.epoch, held.received_offset) for held in opening.held},
+            runtime=opening.runtime,
             lease_us=self._lease_us,
         ) as call:
             lease = Duration()

@@ -12,6 +12,7 @@ class Taker(Protocol):
     worker_no: int
     namespace: str
     tasks: dict[str, str]
+    runtime: str
     credit: int
 
     def prepare(self, claimed: Claimed, *, through_offset: int) -> None: ...
@@ -46,7 +47,7 @@ class Dispatcher:
                     continue
                 taker.credit -= 1
                 self._move_to_the_end(taker)
-                return Seat(taker.worker_no, version)
+                return Seat(taker.worker_no, version, taker.runtime)
         return None
 
     def _move_to_the_end(self, taker: Taker) -> None:

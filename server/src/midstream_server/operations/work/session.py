@@ -112,10 +112,11 @@ class Followed:
 class Session:
     """One worker, for as long as its call lasts. A `Taker` of the dispatcher."""
 
-    def __init__(self, core: Core, worker_no: int, namespace: str, tasks: dict[str, str]) -> None:
+    def __init__(self, core: Core, worker_no: int, namespace: str, tasks: dict[str, str], runtime: str) -> None:
         self.worker_no = worker_no
         self.namespace = namespace
         self.tasks = tasks
+        self.runtime = runtime
         self.credit = 0
         self._core = core
         self._runs: dict[str, Followed] = {}

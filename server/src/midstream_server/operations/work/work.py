@@ -22,6 +22,7 @@ from midstream_server.store.managed import EndedAttempt, Progress
 
 MAX_CREDIT = 100_000
 _CLAIMS_AT_ONCE = 100
+_MAX_RUNTIME = 64
 """In one transaction, so that others have their turn."""
 
 
@@ -214,6 +215,7 @@ async def work(
     tasks: dict[str, str],
     held: Mapping[str, tuple[int, int]],
     *,
+    runtime: str,
     lease_us: int,
 ) -> AsyncIterator[Work]:
     """Lends runs for as long as the block lasts. `held` maps run ids to epochs and last received offsets.
@@ -225,6 +227,8 @@ async def work(
         raise errors.field_invalid("open.tasks", "is empty: name the tasks that the worker executes")
     for task in tasks:
         check_name("open.tasks.task", task)
+    if len(runtime) > _MAX_RUNTIME:
+        raise errors.field_invalid("open.runtime", f"has {len(runtime)} characters, must have at most {_MAX_RUNTIME}")
     now_us = core.clock.now_us()
     opened = await core.managed.open_worker(
         namespace,
@@ -235,7 +239,7 @@ async def work(
         now_us=now_us,
     )
     core.timers_changed()
-    session = Session(core, opened.worker_no, namespace, tasks)
+    session = Session(core, opened.worker_no, namespace, tasks, runtime)
     core.dispatcher.join(session)
     try:
         for run_id, (epoch, received_offset) in held.items():

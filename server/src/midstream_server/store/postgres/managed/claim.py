@@ -102,7 +102,7 @@ async def _assign(tx: Transaction, seats: Seats, seat: Seat, run: RunRow, *, now
         return False
     claimed = tx.adopt(row)
     if run.started_us is None:
-        body = facts.started(secrets.token_bytes(_SEED_BYTES))
+        body = facts.started(secrets.token_bytes(_SEED_BYTES), seat.runtime)
         await append_fact(tx, run.no, EntryKind.STARTED, body=body, now_us=now_us)
     tx.before_commit.append(lambda: _fill(tx, seats, seat, claimed, row["checkpoint"]))
     tx.changes.add(Change(run.no, None))

@@ -75,7 +75,7 @@ def _claim(tx: Transaction, seats: Seats, seat: Seat, run_no: int, *, now_us: in
     ).fetchall()[0]
     run_id, task, epoch, generation, checkpoint, started_us = row
     if started_us is None:
-        seed = facts.started(secrets.token_bytes(_SEED_BYTES))
+        seed = facts.started(secrets.token_bytes(_SEED_BYTES), seat.runtime)
         at_us = append_fact(tx, run_no, EntryKind.STARTED, body=seed, now_us=now_us)
         tx.execute("UPDATE runs SET started_us = ? WHERE no = ?", (at_us, run_no))
     tx.execute(
