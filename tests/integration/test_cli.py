@@ -235,7 +235,14 @@ def test_data_from_a_file_and_from_standard_input(
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"a": 1}\n')))
     receipt = objects(say(capsys, "send", run_id, "notes", "-", "--json"))[0]
     assert receipt.pop("accept_time").endswith("Z")
-    assert receipt == {"run_id": run_id, "stream_id": "notes", "seq": 1, "offset": 3, "deduplicated": False}
+    assert receipt == {
+        "run_id": run_id,
+        "stream_id": "notes",
+        "seq": 1,
+        "offset": 3,
+        "deduplicated": False,
+        "dropped_count": 0,
+    }
     assert '"a": 1' in say(capsys, "peek", run_id, "notes")
 
 

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -213,7 +214,6 @@ def test_types_are_shown_as_buf_would_read_them(tmp_path: Path) -> None:
     for name, source in ((imports[0], ROOT / "third_party/protovalidate"), (imports[2], ROOT / "proto")):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_bytes((source / name).read_bytes())
-    built = subprocess.run(
-        ["buf", "build", "-o", "/dev/null"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    build = (str(Path(sys.executable).parent / "buf"), "build", "-o", "/dev/null")
+    built = subprocess.run(build, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr + text

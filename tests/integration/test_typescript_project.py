@@ -1,8 +1,8 @@
 """A project in TypeScript as a user has it: `midstream worker ./tasks/*.ts`, by tsx."""
 
 import json
-import shutil
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -342,7 +342,7 @@ async def test_the_same_flags_as_the_python_worker(server: ServerProcess, projec
         shown = subprocess.run([*command, "--help"], cwd=project.directory, capture_output=True, text=True, check=True)
         return {word.strip(" ,.") for word in shown.stdout.split() if word.startswith("--")}
 
-    python = shutil.which("midstream")
     ours = options(node_program(), "node_modules/@midstream/client/dist/worker/cli/main.js", "worker")
-    assert python is not None
-    assert options(python, "worker") - ours <= {"--start-method", "--no-push-schemas"}, json.dumps(sorted(ours))
+    assert options(sys.executable, "-m", "midstream.cli", "worker") - ours <= {"--start-method", "--no-push-schemas"}, (
+        json.dumps(sorted(ours))
+    )

@@ -21,6 +21,7 @@ from support.chaos.wire import payload_text, surprised
 Result = TypeVar("Result")
 
 REPEAT_CHANCE = 0.1
+HESITATION_SECONDS = 0.15
 SUSPENDED_CHANCE = 0.25
 NOTE_CHANCE = 0.2
 ROUND_AND_ROUND = 6
@@ -132,6 +133,8 @@ class _Leader:
             if self._random.random() < SUSPENDED_CHANCE:
                 await self.until(run_id, "its suspension", _is_at_rest)
                 self._load.suspensions += 1
+        # The run is about to be suspended: a word that nobody hears then is the last one, and nothing makes up for it.
+        await asyncio.sleep(self._random.random() * HESITATION_SECONDS)
         await self._send(run_id, HEARD, STOP, "stop")
         await self.until(run_id, "its end", _has_ended)
 
