@@ -70,13 +70,14 @@ async def chaos(
     make_load: MakeLoad = RawLoad,
     database: Postgres | None = None,
     crashes: int = 0,
+    patience: float | None = None,
 ) -> Verdict:
     """Kills and drains the server so often under load, each time after some answers, and kills it at the end.
 
     How many answers, is drawn from 50 to `max_answers`.
     `launch`: flags of `support.chaos.launch`, for a server under power cuts or without a safeguard; None is the product
     as it is. `database` is the store, in place of SQLite, and `crashes` is how often it is killed too; the server goes
-    on through that. The history is left in the directory.
+    on through that. The history is left in the directory. After `patience` seconds it ends, whatever it waits for.
     """
     randomness = random.Random(seed)
     history = History()
@@ -111,8 +112,9 @@ async def chaos(
         address = server.url.removeprefix("grpc://")
         load = make_load(address, history, seed)
         try:
-            await load.run(faults)
-        except* Surprised:
+            async with asyncio.timeout(patience):
+                await load.run(faults)
+        except* (Surprised, TimeoutError):
             pass  # It is in the history; what is stored by now still tells more.
         finally:
             await load.close()
