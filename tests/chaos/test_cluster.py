@@ -20,7 +20,7 @@ SLOW_FAULTS = ("fail_over_silently", "drain")
 @pytest.mark.timeout(300)
 async def test_three_servers_on_postgres(tmp_path: Path) -> None:
     """Their clocks differ by more than a lease."""
-    cluster = Cluster(tmp_path, "three", postgres=True, replicas=3, standby=True, skews=(2.5, -1.5, 0))
+    cluster = Cluster(tmp_path, postgres=True, replicas=3, standby=True, skews=(2.5, -1.5, 0))
     verdict = await battle(
         cluster,
         tmp_path,
@@ -36,7 +36,7 @@ async def test_three_servers_on_postgres(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_one_server_on_sqlite(tmp_path: Path) -> None:
-    cluster = Cluster(tmp_path, "one", postgres=False)
+    cluster = Cluster(tmp_path, postgres=False)
     verdict = await battle(
         cluster, tmp_path, seed="one", workers=WORKERS, runs_of=RUNS_OF, make_plan=planned("one", 7, pace=2)
     )
@@ -50,7 +50,7 @@ async def test_a_bug_in_one_server_is_found(tmp_path_factory: pytest.TempPathFac
     """On PostgreSQL more safeguards are taken out: see `test_planted_bugs_on_postgres.py`."""
     for seed in range(TRIES):
         directory = tmp_path_factory.mktemp("suspend_check")
-        cluster = Cluster(directory, f"{seed}", postgres=False, launch=["--without", "suspend_check"])
+        cluster = Cluster(directory, postgres=False, launch=["--without", "suspend_check"])
         workers, runs_of = ("python-0", "typescript-0"), RUNS_OF
         verdict = await battle(
             cluster, directory, seed=f"{seed}", workers=workers, runs_of=runs_of, patience=3, crash=False

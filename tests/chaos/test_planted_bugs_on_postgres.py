@@ -75,7 +75,7 @@ async def _without(directory: Path, seed: str, safeguard: str) -> Verdict:
     haunted = 3 if safeguard == "epoch_check" else 0
     runs, words = RUNS.get(safeguard, (6, 8))
     return await battle(
-        Cluster(directory, seed, postgres=True, replicas=2, launch=["--without", safeguard]),
+        Cluster(directory, postgres=True, replicas=2, launch=["--without", safeguard]),
         directory,
         seed=seed,
         workers=() if haunted else ("python-0",),

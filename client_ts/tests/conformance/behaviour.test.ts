@@ -46,23 +46,24 @@ describe.each(STORES)("on %s", (store) => {
     await playBehaviour(behaviour, server, (command) => servers.own(command));
   });
 
-  it.runIf(store === "sqlite")("finds what comes otherwise", async () => {
-    const server = servers.kinds["open"];
-    for (const place of ["attached", "warm"]) {
-      const right = behaviours.find(({ name }) => name === `lives/unconsumed/${place}`);
-      if (!right || !server) throw new Error("the behaviour to spoil is gone");
-      for (const wrong of [
-        { ...right, ends: { state: "COMPLETED", unread: { a: 2 } } },
-        { ...right, ends: { state: "CANCELLED" } },
-        { ...right, run: [{ once: "a", gives: 2 }] },
-        { ...right, run: [{ once: "a", fails: "TIMEOUT" }] },
-        { ...right, run: [{ together: [{ drain: "a", gives: [1] }] }] },
-        { ...right, outside: [{ peek: "b", gives: 4 }] },
-      ]) {
-        await expect(playBehaviour(wrong, server, (command) => servers.own(command))).rejects.toThrow(Mismatch);
+  if (store === "sqlite")
+    it("finds what comes otherwise", async () => {
+      const server = servers.kinds["open"];
+      for (const place of ["attached", "warm"]) {
+        const right = behaviours.find(({ name }) => name === `lives/unconsumed/${place}`);
+        if (!right || !server) throw new Error("the behaviour to spoil is gone");
+        for (const wrong of [
+          { ...right, ends: { state: "COMPLETED", unread: { a: 2 } } },
+          { ...right, ends: { state: "CANCELLED" } },
+          { ...right, run: [{ once: "a", gives: 2 }] },
+          { ...right, run: [{ once: "a", fails: "TIMEOUT" }] },
+          { ...right, run: [{ together: [{ drain: "a", gives: [1] }] }] },
+          { ...right, outside: [{ peek: "b", gives: 4 }] },
+        ]) {
+          await expect(playBehaviour(wrong, server, (command) => servers.own(command))).rejects.toThrow(Mismatch);
+        }
       }
-    }
-  });
+    });
 });
 
 it("passes over none", () => {

@@ -25,10 +25,10 @@ async def one_round(seed: str, directory: Path) -> Verdict:
     """Everything about it comes from the seed."""
     randomness = random.Random(f"round {seed}")
     if randomness.randrange(ON_SQLITE) == 0:
-        cluster, haunted = Cluster(directory, seed, postgres=False), 0
+        cluster, haunted = Cluster(directory, postgres=False), 0
     else:
         skews = [randomness.uniform(-SKEW_SECONDS, SKEW_SECONDS) for _ in range(3)]
-        cluster, haunted = Cluster(directory, seed, postgres=True, replicas=3, standby=True, skews=skews), 2
+        cluster, haunted = Cluster(directory, postgres=True, replicas=3, standby=True, skews=skews), 2
     return await battle(
         cluster,
         directory,

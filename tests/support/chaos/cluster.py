@@ -1,7 +1,6 @@
 """Servers on one store, with a proxy on every way to them and from them to the database."""
 
 import asyncio
-import random
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -30,7 +29,6 @@ class Cluster:
     def __init__(
         self,
         directory: Path,
-        seed: str,
         *,
         postgres: bool,
         replicas: int = 1,
@@ -40,7 +38,6 @@ class Cluster:
         postgres_options: Sequence[str] = (),
     ) -> None:
         self._directory = directory
-        self._random = random.Random(f"cluster {seed}")
         self._replicas = replicas
         self._has_standby = standby
         self._skews = [*skews, *[0.0] * replicas]
@@ -100,7 +97,7 @@ class Cluster:
         return f"127.0.0.1:{proxy.port}"
 
     async def _make_server(self, number: int) -> None:
-        port = quiet_port(self._random)
+        port = quiet_port()
         args = [*self._launch, "--clock-skew", str(self._skews[number]), "--listen", f"127.0.0.1:{port}"]
         if self._uses_postgres:
             args += ["--store", await self._make_backs()]

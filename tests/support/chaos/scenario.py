@@ -88,7 +88,7 @@ async def chaos(
             *(launch or ()),
             *([] if database is None else ["--store", database.url()]),
             "--listen",
-            f"127.0.0.1:{quiet_port(randomness)}",
+            f"127.0.0.1:{quiet_port()}",
         ],
     )
     order: list[Fault] = [*[_kill_and_restart] * kills, *[_drain_and_restart] * drains]
@@ -152,9 +152,12 @@ async def to_the_end(function: Callable[[], Result]) -> Result:
         await asyncio.wait([running])
 
 
-def quiet_port(randomness: random.Random) -> int:
-    """A free port that no outgoing connection is given by chance while the server is down."""
-    for port in randomness.sample(range(10_000, 30_000), 100):
+def quiet_port() -> int:
+    """A free port that no outgoing connection is given by chance while the server is down.
+
+    Drawn without the seed: another test, at the same time and with the same seed, must not have the same ports.
+    """
+    for port in random.SystemRandom().sample(range(10_000, 30_000), 100):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
