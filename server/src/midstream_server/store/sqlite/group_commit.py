@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import apsw
@@ -30,7 +31,8 @@ class Transaction:
     """What an operation may use: the connection, and what is to happen when the transaction has ended.
 
     `changes` is what watchers should look at after the commit. `before_commit` is called when all operations have been
-    done, `while_committing` when the commit has begun, `on_commit` and `on_rollback` when it has ended, each in order.
+    done, `while_committing` when the commit is about to begin, `on_commit` and `on_rollback` when it has ended, each in
+    order.
     """
 
     __slots__ = (
@@ -75,8 +77,6 @@ class GroupCommit:
         self._closed = False
         self._idle = asyncio.Event()
         self._idle.set()
-        self._before_commit = threading.Lock()
-        self._before_commit.acquire()
         self._commits: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run_commits, name="midstream-commit", daemon=True)
         self._thread.start()
@@ -138,11 +138,13 @@ class GroupCommit:
             self._undo(transaction)
             self._failed(group, error)
             return
-        self._commits.put(lambda: self._commit(group, results, transaction))
+        commit = partial(self._commit, group, results, transaction)
         if transaction.while_committing:
-            # The commit's thread needs the interpreter to begin: it goes first.
-            self._before_commit.acquire()
+            # What is said goes out first: the commit has time until it is answered.
             _call_all(transaction.while_committing)
+            self._loop.call_soon(self._commits.put, commit)
+        else:
+            self._commits.put(commit)
 
     def _failed(self, group: list[_Pending], error: Exception) -> None:
         """One operation broke the transaction: run each in its own, so that it alone fails."""
@@ -166,8 +168,6 @@ class GroupCommit:
         """On the commit thread."""
         began = time.perf_counter()
         failure: Exception | None = None
-        if transaction.while_committing:
-            self._before_commit.release()
         try:
             self._connection.execute("COMMIT")
         except Exception as error:

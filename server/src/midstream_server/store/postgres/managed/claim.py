@@ -43,6 +43,9 @@ async def claim_queued(
 
     Runs that another transaction has locked are passed over: it tells all replicas of them when it ends.
     """
+    some = "SELECT EXISTS (SELECT FROM runs WHERE namespace = $1 AND queued_us IS NOT NULL)"
+    if not await tx.fetchval(some, namespace):
+        return 0
     queued: list[Any] = []
     for task, code_version in tasks.items():
         queued += await tx.fetch(

@@ -38,6 +38,8 @@ def claim_queued(
     tx: Transaction, seats: Seats, namespace: str, tasks: Mapping[str, str], *, limit: int, now_us: int
 ) -> int:
     """Claims queued runs, the oldest of all tasks first, for as many seats as there are."""
+    if tx.execute("SELECT 1 FROM runs WHERE namespace = ? AND queued_us IS NOT NULL LIMIT 1", (namespace,)).get is None:
+        return 0
     queued: list[Any] = []
     for task, code_version in tasks.items():
         queued += tx.execute(
