@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from midstream import durations
+from midstream.lossy import LossyStream
 from midstream.worker.settings import LogFormat
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ class Report:
 
     def __init__(self, log_format: LogFormat, stream: TextIO | None = None) -> None:
         self._format = log_format
-        self._stream = sys.stdout if stream is None else stream
+        self._stream = LossyStream(sys.stdout) if stream is None else stream
 
     def started(self, url: str, worker_id: str, tasks: Mapping[str, str], credit: int) -> None:
         shown = ", ".join(f"{task} ({version})" for task, version in tasks.items())

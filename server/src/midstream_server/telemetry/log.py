@@ -2,10 +2,11 @@
 
 import logging
 import sys
-from typing import Any, Literal
+from typing import Any, Literal, TextIO, cast
 
 import structlog
 
+from midstream.lossy import LossyStream
 from midstream_server.domain.errors import Refused
 
 _log: Any = structlog.get_logger()
@@ -26,7 +27,7 @@ def configure(*, format: Literal["auto", "json", "console"], level: str) -> None
             *rendering,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(sys.stdout),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", LossyStream(sys.stdout))),
         cache_logger_on_first_use=True,
     )
 
