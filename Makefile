@@ -24,6 +24,9 @@ PAGE_READY := $(PAGE)/node_modules/.ready
 # Half of the tests' time is waiting: for processes to start, be killed and come back.
 TEST_PROCESSES ?= 2
 PAGE_BUILT := $(PAGE)/dist/index.html
+# What the bench measures Midstream beside: an environment and node_modules of their own.
+PEERS := bench/peers
+PEERS_READY := $(PEERS)/.venv/.ready
 PACKAGES := client_py/pyproject.toml server/pyproject.toml server/hatch_build.py
 
 .PHONY: help
@@ -120,6 +123,10 @@ generate: $(GENERATE_READY) $(NODE_READY) ## generate the Python and TypeScript 
 bench: $(READY) ## measure speed against the limits; prints a table and writes bench/results
 	@$(BIN)/python -m bench
 
+.PHONY: bench-peers
+bench-peers: $(READY) $(PEERS_READY) ## install Restate and NATS in bench/peers, and measure beside them
+	@$(BIN)/python -m bench peers $(ARGUMENTS)
+
 .PHONY: lock
 lock: ## pin the newest versions of everything in constraints.txt
 	@echo "Resolving the newest versions"
@@ -133,6 +140,7 @@ clean: ## remove the environments, caches and results
 	@echo "Removing environments, caches and results"
 	@rm -rf .venv .venv-generate .venv-oldest .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@rm -rf bench/results dist client_py/dist server/dist client_ts/dist client_ts/node_modules $(PAGE)/dist $(PAGE)/node_modules
+	@rm -rf $(PEERS)/.venv $(PEERS)/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): constraints.txt $(PACKAGES)
@@ -140,6 +148,14 @@ $(READY): constraints.txt $(PACKAGES)
 	@python=$$(scripts/find-python $(PYTHON)) && "$$python" -m venv --clear .venv
 	@$(BIN)/python $(PIP) install --no-compile --no-deps -r constraints.txt
 	@$(BIN)/python $(PIP) install --no-deps --no-build-isolation -e client_py -e server
+	@touch $@
+
+$(PEERS_READY): $(PEERS)/constraints.txt $(PEERS)/package-lock.json
+	@echo "Setting up the peers in $(PEERS)"
+	@scripts/check-node
+	@python=$$(scripts/find-python $(PYTHON)) && "$$python" -m venv --clear $(PEERS)/.venv
+	@$(PEERS)/.venv/bin/python $(PIP) install --no-deps -r $(PEERS)/constraints.txt
+	@cd $(PEERS) && npm ci --silent --ignore-scripts
 	@touch $@
 
 $(GENERATE_READY): scripts/generate-requirements.txt

@@ -25,6 +25,7 @@ from bench.figures import (
     node_send,
     one_at_a_time,
     output,
+    peers,
     pipelined_send,
     resume,
     suspended_runs,
@@ -36,10 +37,14 @@ from bench.figures import (
 )
 from bench.limits.echo import EchoClient
 from bench.measure import Figure
+from bench.peers import installation
 from bench.processes import ROOT, child, midstream_server
 from bench.sizes import FULL, SMOKE, Sizes
 
 RESULTS = ROOT / "bench" / "results"
+
+PEERS = "peers"
+"""Figures of other groups once more, with their peers: only where that is asked for."""
 
 Measure = Callable[[Context], Awaitable[list[Figure]]]
 
@@ -62,10 +67,11 @@ FIGURES: dict[str, Measure] = {
     "many_servers": many_servers.measure,
     "million_suspended": million_suspended.measure,
     "many_lives": many_lives.measure,
+    PEERS: peers.measure,
 }
 
 
-async def measure(sizes: Sizes, *, names: Sequence[str], parent: Path) -> list[Figure]:
+async def measure(sizes: Sizes, *, names: Sequence[str], parent: Path, with_peers: bool) -> list[Figure]:
     """Measures the named groups of figures, each with a server and databases of its own under `parent`."""
     figures: list[Figure] = []
     for name in names:
@@ -76,7 +82,7 @@ async def measure(sizes: Sizes, *, names: Sequence[str], parent: Path) -> list[F
             echo_server = cleanup.enter_context(child("bench.limits.echo", ready_event="echo_started"))
             echo = EchoClient(echo_server.ready["port"])
             cleanup.push_async_callback(echo.close)
-            figures += await FIGURES[name](Context(sizes, directory, server, echo, cleanup))
+            figures += await FIGURES[name](Context(sizes, directory, server, echo, cleanup, with_peers))
     return figures
 
 
@@ -86,10 +92,12 @@ def main() -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     described = machine.describe(out.parent)
     versions = machine.versions()
+    if options.peers or PEERS in options.figures:
+        versions |= installation.versions()
     sizes = SMOKE if options.smoke else FULL
     given = {name: getattr(options, name) for name in ("suspended_runs", "clones", "lives")}
     sizes = replace(sizes, **{name: count for name, count in given.items() if count is not None})
-    figures = asyncio.run(measure(sizes, names=options.figures, parent=out.parent))
+    figures = asyncio.run(measure(sizes, names=options.figures, parent=out.parent, with_peers=options.peers))
     result: dict[str, Any] = {
         "taken_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "smoke": options.smoke,
@@ -107,7 +115,9 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("figures", nargs="*", default=list(FIGURES), help=f"of {', '.join(FIGURES)}; default: all")
+    usual = [name for name in FIGURES if name != PEERS]
+    parser.add_argument("figures", nargs="*", default=usual, help=f"of {', '.join(FIGURES)}; default: all but {PEERS}")
+    parser.add_argument("--peers", action="store_true", help="measure the peers of figures that have one, too")
     parser.add_argument("--smoke", action="store_true", help="tiny counts: shows that all of it runs, measures nothing")
     parser.add_argument("--suspended-runs", type=int, metavar="N", help="how many runs wait; default: 100,000")
     parser.add_argument("--clones", type=int, metavar="N", help="suspended runs in PostgreSQL; default: 100,000")
@@ -118,6 +128,11 @@ def _options() -> argparse.Namespace:
     unknown = set(options.figures) - set(FIGURES)
     if unknown:
         parser.error(f"no such figure: {', '.join(sorted(unknown))}")
+    if options.peers or PEERS in options.figures:
+        try:
+            installation.check()
+        except installation.PeersMissing as missing:
+            parser.error(str(missing))
     return options
 
 

@@ -18,6 +18,8 @@ class Context:
     server: Child
     echo: EchoClient
     cleanup: AsyncExitStack
+    with_peers: bool = False
+    """Whether figures that have a peer measure it, too."""
 
     @property
     def url(self) -> str:

@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from bench.context import Context
-from bench.managed_tasks import TOLD
 from bench.processes import child, program
+from bench.telling import TOLD
 from midstream import Client
 from midstream.models import Run, RunState
 

@@ -4,34 +4,16 @@ A replay tells again what it told before, so whoever listens waits for a number 
 """
 
 import asyncio
-import os
-import socket
-import struct
 import time
 from typing import Any
 
 from bench.frames import STREAM
+from bench.telling import SILENT, STARTED, STOPPED, tell
 from midstream import Context, input_stream, output_stream, task
-
-TOLD = struct.Struct("<qqq")
-"""A number, the monotonic time in nanoseconds, which all processes of a machine share, and the process."""
-
-SILENT = 0
-"""A record with this number is consumed and not told about."""
-
-STARTED = -1
-STOPPED = -2
 
 numbers = input_stream(STREAM, int)
 release = input_stream("release")
 tokens = output_stream("tokens")
-
-_socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-
-
-def tell(path: str, number: int) -> None:
-    """Takes the time at once."""
-    _socket.sendto(TOLD.pack(number, time.perf_counter_ns(), os.getpid()), path)
 
 
 @task("bench-waiter", idle_timeout="0s")

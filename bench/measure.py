@@ -1,4 +1,4 @@
-"""Samples, figures, and the interleaving that makes their ratios comparable."""
+"""Samples, figures, their peers, and the interleaving that makes their ratios comparable."""
 
 import statistics
 from collections.abc import Awaitable, Callable, Sequence
@@ -32,9 +32,26 @@ class Spread:
     repeats: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class Peer:
+    """Another product that does the same; `measure` is one repeat, in milliseconds."""
+
+    title: str
+    measure: Callable[[], Awaitable[list[float]]]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Of the medians, and the lowest and highest of single repeats."""
+
+    value: float
+    lowest: float
+    highest: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One line of the report. `ratio` is ours / limit, of the medians; its lowest and highest are of single repeats."""
+    """One line of the report, beside its limit, and beside its peer where that was asked for."""
 
     name: str
     title: str
@@ -42,19 +59,20 @@ class Figure:
     ours: Spread
     limit: Spread | None = None
     limit_title: str = ""
+    peer: Spread | None = None
+    peer_title: str = ""
     aim: Aim | None = None
     details: dict[str, float] = field(default_factory=dict)
 
     @property
-    def ratio(self) -> float | None:
-        return None if self.limit is None else self.ours.p50 / self.limit.p50
+    def ratio(self) -> Ratio | None:
+        """Ours / limit."""
+        return None if self.limit is None else _ratio(self.ours, self.limit)
 
     @property
-    def ratio_range(self) -> tuple[float, float] | None:
-        if self.limit is None:
-            return None
-        ratios = [ours / limit for ours, limit in zip(self.ours.repeats, self.limit.repeats, strict=True)]
-        return min(ratios), max(ratios)
+    def peer_ratio(self) -> Ratio | None:
+        """Ours / peer."""
+        return None if self.peer is None else _ratio(self.ours, self.peer)
 
     @property
     def ok(self) -> bool | None:
@@ -62,7 +80,12 @@ class Figure:
         if self.aim is None:
             return None
         ratio = self.ratio
-        return self.aim.reached(self.ours.p50 if ratio is None or self.aim.unit else ratio)
+        return self.aim.reached(self.ours.p50 if ratio is None or self.aim.unit else ratio.value)
+
+
+def _ratio(ours: Spread, other: Spread) -> Ratio:
+    ratios = [one / another for one, another in zip(ours.repeats, other.repeats, strict=True)]
+    return Ratio(ours.p50 / other.p50, min(ratios), max(ratios))
 
 
 def latencies(repeats: Sequence[Sequence[float]]) -> Spread:
@@ -84,3 +107,15 @@ async def interleave(repeats: int, *measures: Callable[[], Awaitable[T]]) -> lis
     """Calls the measures in turn, `repeats` times, after a first turn that only warms up; one list for each measure."""
     turns = [[await measure() for measure in measures] for _ in range(repeats + 1)][1:]
     return [[turn[index] for turn in turns] for index in range(len(measures))]
+
+
+async def latencies_beside(
+    repeats: int,
+    limit: Callable[[], Awaitable[list[float]]],
+    ours: Callable[[], Awaitable[list[float]]],
+    peer: Peer | None,
+) -> tuple[Spread, Spread, Spread | None]:
+    """Of the limit, of ours, and of the peer if there is one, interleaved."""
+    sides = [limit, ours] if peer is None else [limit, ours, peer.measure]
+    limit_spread, our_spread, *peers = [latencies(times) for times in await interleave(repeats, *sides)]
+    return limit_spread, our_spread, peers[0] if peers else None

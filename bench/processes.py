@@ -7,12 +7,15 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parent.parent
+
+_READY_SECONDS = 60
+_LOOK_SECONDS = 0.05
 
 
 class ChildFailed(RuntimeError):
@@ -55,13 +58,41 @@ def child(module: str, *args: str, ready_event: str) -> AbstractContextManager[C
 @contextmanager
 def program(*command: str, ready_event: str) -> Iterator[Child]:
     """Runs the command until the block is left; enters it when the child has printed `ready_event`."""
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
-    try:
+    with _running(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         ready = _read_until(process.stdout, ready_event, command)
         # A full pipe would block the child.
         threading.Thread(target=_drain, args=(process.stdout,), daemon=True).start()
         yield Child(process, ready)
+
+
+@asynccontextmanager
+async def stranger(
+    *command: str, log: Path, ready: Callable[[], Awaitable[bool]], environment: Mapping[str, str] | None = None
+) -> AsyncIterator[None]:
+    """Runs a program that is not the bench's own until the block is left; enters it when `ready` says so.
+
+    `log` is a file for its output. `environment` is added to that of the bench.
+    """
+    whole = {**os.environ, **(environment or {})}
+    with log.open("wb") as output, _running(command, stdout=output, stderr=subprocess.STDOUT, env=whole) as process:
+        async with asyncio.timeout(_READY_SECONDS):
+            while not await ready():
+                if process.poll() is not None:
+                    raise ChildFailed(f"{' '.join(command)} ended before it was ready; it said:\n{_end_of(log)}")
+                await asyncio.sleep(_LOOK_SECONDS)
+        yield
+
+
+def _end_of(log: Path) -> str:
+    return log.read_text(errors="replace")[-2_000:]
+
+
+@contextmanager
+def _running(command: Sequence[str], **options: Any) -> "Iterator[subprocess.Popen[bytes]]":
+    process = subprocess.Popen(command, cwd=ROOT, **options)
+    try:
+        yield process
     finally:
         process.terminate()
         try:

@@ -1,29 +1,30 @@
 """The figures as a table for a person, as Markdown for the docs, and as JSON for programs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from bench.measure import Figure, Spread
+from bench.measure import Figure, Ratio, Spread
 
 HEADINGS = ("figure", "ours", "limit", "ratio", "aim")
+PEER_HEADINGS = ("figure", "ours", "peer", "ours / peer")
+"""Of a table of their own, where a figure has a peer."""
 
 
 def to_json(figure: Figure) -> dict[str, Any]:
     """One figure; every number in the figure's unit, ratios without one."""
-    ratios = figure.ratio_range
     return {
         "name": figure.name,
         "title": figure.title,
         "unit": figure.unit,
         "ours": _spread(figure.ours),
         "limit": None if figure.limit is None else {"title": figure.limit_title, **_spread(figure.limit)},
-        "ratio": figure.ratio,
-        "ratio_low": None if ratios is None else ratios[0],
-        "ratio_high": None if ratios is None else ratios[1],
+        **_ratio_to_json("ratio", figure.ratio),
+        "peer": None if figure.peer is None else {"title": figure.peer_title, **_spread(figure.peer)},
+        **_ratio_to_json("peer_ratio", figure.peer_ratio),
         "aim": None if figure.aim is None else str(figure.aim),
         "ok": figure.ok,
         "details": figure.details,
@@ -31,26 +32,22 @@ def to_json(figure: Figure) -> dict[str, Any]:
 
 
 def print_table(figures: Sequence[Figure]) -> None:
-    """Prints the table to the terminal, details beneath."""
+    """Prints the table to the terminal, that of the peers and details beneath."""
     console = Console()
-    table = Table(title="p50 / p99; ratio of the p50s, lowest–highest of the repeats", box=SIMPLE_HEAD)
-    table.add_column(HEADINGS[0], ratio=1)
-    for heading in HEADINGS[1:]:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for figure in figures:
-        table.add_row(*_cells(figure))
-    console.print(table)
+    console.print(_table("p50 / p99; ratio of the p50s, lowest–highest of the repeats", HEADINGS, map(_cells, figures)))
+    if beside := [figure for figure in figures if figure.peer]:
+        console.print(_table("Beside their peers", PEER_HEADINGS, map(_peer_cells, beside)))
     for figure in figures:
         if figure.details:
             console.print(f"{figure.name}: {_details(figure)}", highlight=False, soft_wrap=True)
 
 
 def to_markdown(figures: Sequence[Figure], machine: dict[str, Any], versions: dict[str, str]) -> str:
-    """The same table for `docs/benchmarks.md`, with what it was measured on."""
-    lines = [
-        f"| {' | '.join(HEADINGS)} |",
-        "|---|" + "---:|" * (len(HEADINGS) - 1),
-        *(f"| {' | '.join(_cells(figure, with_limit_title=True))} |" for figure in figures),
+    """The same tables for `docs/benchmarks.md`, with what it was measured on."""
+    lines = _markdown(HEADINGS, (_cells(figure, with_limit_title=True) for figure in figures))
+    if beside := [figure for figure in figures if figure.peer]:
+        lines += ["", "Beside their peers:", "", *_markdown(PEER_HEADINGS, map(_peer_cells, beside))]
+    lines += [
         "",
         "Also seen:",
         "",
@@ -61,11 +58,31 @@ def to_markdown(figures: Sequence[Figure], machine: dict[str, Any], versions: di
     return "\n".join(lines) + "\n"
 
 
+def _table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    table = Table(title=title, box=SIMPLE_HEAD)
+    table.add_column(headings[0], ratio=1)
+    for heading in headings[1:]:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    table = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
+    return [f"| {' | '.join(row)} |" for row in table]
+
+
 def _cells(figure: Figure, *, with_limit_title: bool = False) -> tuple[str, ...]:
     title = f"{figure.title}, {figure.unit}"
     if with_limit_title and figure.limit_title:
         title += f" (limit: {figure.limit_title})"
-    return title, _side(figure.ours), _side(figure.limit), _ratio(figure), _aim(figure)
+    return title, _side(figure.ours), _side(figure.limit), _ratio(figure.ratio), _aim(figure)
+
+
+def _peer_cells(figure: Figure) -> tuple[str, ...]:
+    title = f"{figure.title}, {figure.unit} (peer: {figure.peer_title})"
+    return title, _side(figure.ours), _side(figure.peer), _ratio(figure.peer_ratio)
 
 
 def _side(spread: Spread | None) -> str:
@@ -74,11 +91,14 @@ def _side(spread: Spread | None) -> str:
     return _number(spread.p50) if spread.p99 is None else f"{_number(spread.p50)} / {_number(spread.p99)}"
 
 
-def _ratio(figure: Figure) -> str:
-    if figure.ratio is None or figure.ratio_range is None:
-        return ""
-    low, high = figure.ratio_range
-    return f"{figure.ratio:.2f}, {low:.2f}–{high:.2f}"
+def _ratio(ratio: Ratio | None) -> str:
+    return "" if ratio is None else f"{ratio.value:.2f}, {ratio.lowest:.2f}–{ratio.highest:.2f}"
+
+
+def _ratio_to_json(name: str, ratio: Ratio | None) -> dict[str, float | None]:
+    if ratio is None:
+        return {name: None, f"{name}_low": None, f"{name}_high": None}
+    return {name: ratio.value, f"{name}_low": ratio.lowest, f"{name}_high": ratio.highest}
 
 
 def _aim(figure: Figure) -> str:

@@ -9,8 +9,10 @@ from bench.figures.one_at_a_time import Listener, echo_and_commit
 from bench.frames import STREAM
 from bench.limits.sqlite import store_schema
 from bench.managed import Ear, start_worker, until
-from bench.managed_tasks import STARTED, STOPPED, listener, steps, stuck
-from bench.measure import Figure, interleave, latencies
+from bench.managed_tasks import listener, steps, stuck
+from bench.measure import Figure, Peer, interleave, latencies, latencies_beside
+from bench.peers import restate
+from bench.telling import STARTED, STOPPED
 from midstream import Client
 from midstream.models import RunState
 
@@ -23,7 +25,7 @@ async def measure(context: Context) -> list[Figure]:
     ear = context.cleanup.enter_context(Ear())
     return [
         await _steps(context, client),
-        await _handler(context, client, ear),
+        await handler(context, client, ear),
         await _cancel(context, client, ear),
     ]
 
@@ -53,8 +55,8 @@ async def _steps(context: Context, client: Client) -> Figure:
     )
 
 
-async def _handler(context: Context, client: Client, ear: Ear) -> Figure:
-    """The same message to a handler in a worker's process and to one in the sender's own."""
+async def handler(context: Context, client: Client, ear: Ear) -> Figure:
+    """The same message to a handler in a worker's process and to one in the sender's own; the peer's task waits."""
     sizes = context.sizes
     attached = await context.cleanup.enter_async_context(Listener(context.url, sizes.payload_bytes))
     run = await listener.start(ear.path, client=client)
@@ -71,15 +73,25 @@ async def _handler(context: Context, client: Client, ear: Ear) -> Figure:
             times.append(((await ear.hears(number)).time_ns - began) / 1e6)
         return times
 
-    limit_times, times = await interleave(sizes.repeats, limit, ours)
+    peer = await _warm_peer(context)
+    limit_spread, our_spread, peer_spread = await latencies_beside(sizes.repeats, limit, ours, peer)
     return Figure(
         name="managed_handler",
         title="Send → handler of a warm managed run",
         unit="ms",
-        ours=latencies(times),
-        limit=latencies(limit_times),
+        ours=our_spread,
+        limit=limit_spread,
         limit_title="handler of an attached run",
+        peer=peer_spread,
+        peer_title="" if peer is None else peer.title,
     )
+
+
+async def _warm_peer(context: Context) -> Peer | None:
+    if not context.with_peers:
+        return None
+    service = await context.cleanup.enter_async_context(restate.running(context.directory))
+    return Peer(restate.TITLE, lambda: service.warm(context.sizes.round_trips))
 
 
 async def _cancel(context: Context, client: Client, ear: Ear) -> Figure:

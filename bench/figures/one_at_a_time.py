@@ -11,7 +11,8 @@ from bench.context import Context
 from bench.frames import RUN_ID, STREAM, send_request
 from bench.limits.echo import EchoClient
 from bench.limits.sqlite import BareTable, store_schema
-from bench.measure import Aim, Figure, interleave, latencies
+from bench.measure import Aim, Figure, Peer, latencies, latencies_beside
+from bench.peers import nats
 from midstream import input_stream
 
 AIM = Aim(2, at_most=True)
@@ -81,15 +82,18 @@ async def measure(context: Context) -> list[Figure]:
         receipts.append(to_receipt)
         return to_handler
 
-    limit_times, times = await interleave(sizes.repeats, limit, ours)
+    peer = await _peer(context)
+    limit_spread, our_spread, peer_spread = await latencies_beside(sizes.repeats, limit, ours, peer)
     return [
         Figure(
             name="one_at_a_time",
             title="Send → handler, one at a time",
             unit="ms",
-            ours=latencies(times),
-            limit=latencies(limit_times),
+            ours=our_spread,
+            limit=limit_spread,
             limit_title="bare bidi echo + one bare commit",
+            peer=peer_spread,
+            peer_title="" if peer is None else peer.title,
             aim=AIM,
             details={
                 "of the limit the echo alone, p50": latencies(echoes[1:]).p50,
@@ -97,6 +101,14 @@ async def measure(context: Context) -> list[Figure]:
             },
         )
     ]
+
+
+async def _peer(context: Context) -> Peer | None:
+    if not context.with_peers:
+        return None
+    sizes = context.sizes
+    stream = await context.cleanup.enter_async_context(nats.running(context.directory, sizes.payload_bytes))
+    return Peer(nats.TITLE, lambda: stream.round_trips(sizes.round_trips))
 
 
 async def echo_and_commit(

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 
 import midstream
 from bench.context import Context
@@ -11,8 +11,10 @@ from bench.figures.one_at_a_time import echo_and_commit
 from bench.frames import STREAM
 from bench.limits.sqlite import store_schema
 from bench.managed import REST_SECONDS, Ear, PipeEar, start_worker, until
-from bench.managed_tasks import SILENT, waiter
-from bench.measure import Aim, Figure, interleave, latencies
+from bench.managed_tasks import waiter
+from bench.measure import Aim, Figure, Peer, latencies_beside
+from bench.peers import restate
+from bench.telling import SILENT
 from midstream import Client
 from midstream.models import RunState
 
@@ -20,10 +22,14 @@ AIM = Aim(5, at_most=True, unit="ms")
 AIM_ENTRIES = 10
 FIRST_ENTRIES = 2
 """Created and started."""
+PEER_ENTRIES = 1_000
+"""At most: it takes the peer minutes to fill a longer journal."""
+
+OfOneRun = Callable[[int, int], Awaitable[list[float]]]
+"""Milliseconds of so many resumes of one run; in the middle of them its log has so many entries, which come first."""
 
 
 async def measure(context: Context) -> list[Figure]:
-    """A new run for every few samples, so that its log stays about as long as is said."""
     sizes = context.sizes
     start_worker(context)
     ear = context.cleanup.enter_context(Ear())
@@ -35,33 +41,49 @@ async def measure(context: Context) -> list[Figure]:
     async def limit() -> list[float]:
         return (await echo_and_commit(context.echo, table, sizes.resumes, sizes.payload_bytes))[0]
 
-    def resumes(entries: int, count: int) -> Callable[[], Coroutine[None, None, list[float]]]:
-        async def ours() -> list[float]:
-            times: list[float] = []
-            while len(times) < count:
-                some = min(count - len(times), max(1, entries // 3))
-                times += await resumes_of_one_run(client, waiter.name, ear, counter, entries, some)
-            return times
+    def ours(entries: int, count: int) -> Awaitable[list[float]]:
+        return resumes_of_one_run(client, waiter.name, ear, counter, entries, count)
 
-        return ours
+    service = None
+    if context.with_peers:
+        service = await context.cleanup.enter_async_context(restate.running(context.directory))
 
     figures: list[Figure] = []
     for entries in sizes.log_entries:
         # A replay of a long log takes long: fewer samples.
         count = max(2, sizes.resumes * 10 // (10 + entries // 25))
-        limit_times, times = await interleave(sizes.repeats, limit, resumes(entries, count))
+        peer = None
+        if service is not None and entries <= PEER_ENTRIES:
+            peer = Peer(restate.TITLE, _resumes(service.resumes, entries, count))
+        limit_spread, our_spread, peer_spread = await latencies_beside(
+            sizes.repeats, limit, _resumes(ours, entries, count), peer
+        )
         figures.append(
             Figure(
                 name=f"resume_{entries}",
                 title=f"Send → resumed and consumed, a log of {entries:,} entries",
                 unit="ms",
-                ours=latencies(times),
-                limit=latencies(limit_times),
+                ours=our_spread,
+                limit=limit_spread,
                 limit_title="bare bidi echo + one bare commit",
+                peer=peer_spread,
+                peer_title="" if peer is None else peer.title,
                 aim=AIM if entries == AIM_ENTRIES else None,
             )
         )
     return figures
+
+
+def _resumes(of_one_run: OfOneRun, entries: int, count: int) -> Callable[[], Awaitable[list[float]]]:
+    """A new run for every few samples, so that its log stays about as long as is said."""
+
+    async def measured() -> list[float]:
+        times: list[float] = []
+        while len(times) < count:
+            times += await of_one_run(entries, min(count - len(times), max(1, entries // 3)))
+        return times
+
+    return measured
 
 
 async def resumes_of_one_run(

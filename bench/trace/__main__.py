@@ -19,8 +19,9 @@ from pathlib import Path
 import midstream
 from bench.frames import STREAM
 from bench.managed import REST_SECONDS, Ear, until
-from bench.managed_tasks import SILENT, waiter
+from bench.managed_tasks import waiter
 from bench.processes import ROOT, child, server_arguments
+from bench.telling import SILENT
 from bench.trace.stamps import PATH
 from midstream import Client
 from midstream.models import RunState

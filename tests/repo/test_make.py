@@ -8,6 +8,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+LOCKS = (
+    "constraints.txt",
+    "scripts/generate-requirements.txt",
+    "scripts/oldest-requirements.txt",
+    "bench/peers/constraints.txt",
+)
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -63,8 +69,7 @@ def test_generated_code_is_current_and_a_stale_one_is_caught(tmp_path: Path) -> 
     ["--extra-index-url https://packages.example/simple", "rich @ https://files.example/rich.whl", "rich>=13", "rich"],
 )
 def test_a_lock_file_that_names_a_host_or_pins_nothing_is_caught(tmp_path: Path, line: str) -> None:
-    locks = ["constraints.txt", "scripts/generate-requirements.txt", "scripts/oldest-requirements.txt"]
-    tree = copy(tmp_path, "scripts/check-lock-files", *locks)
+    tree = copy(tmp_path, "scripts/check-lock-files", *LOCKS)
     assert run(tree / "scripts/check-lock-files").returncode == 0
     with (tree / "constraints.txt").open("a") as constraints:
         constraints.write(f"{line}\n")
@@ -74,8 +79,7 @@ def test_a_lock_file_that_names_a_host_or_pins_nothing_is_caught(tmp_path: Path,
 
 
 def test_an_npm_lock_that_names_a_host_is_caught(tmp_path: Path) -> None:
-    locks = ["constraints.txt", "scripts/generate-requirements.txt", "scripts/oldest-requirements.txt"]
-    tree = copy(tmp_path, "scripts/check-lock-files", "client_ts/package-lock.json", *locks)
+    tree = copy(tmp_path, "scripts/check-lock-files", "client_ts/package-lock.json", *LOCKS)
     assert run(tree / "scripts/check-lock-files").returncode == 0
     lock = tree / "client_ts/package-lock.json"
     planted = '"resolved": "https://packages.example/esbuild.tgz"'
