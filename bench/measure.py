@@ -41,6 +41,14 @@ class Peer:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """What a peer reached."""
+
+    title: str
+    spread: Spread
+
+
+@dataclass(frozen=True)
 class Ratio:
     """Of the medians, and the lowest and highest of single repeats."""
 
@@ -51,7 +59,7 @@ class Ratio:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One line of the report, beside its limit, and beside its peer where that was asked for."""
+    """One line of the report, beside its limit, and beside its peers where that was asked for."""
 
     name: str
     title: str
@@ -59,8 +67,7 @@ class Figure:
     ours: Spread
     limit: Spread | None = None
     limit_title: str = ""
-    peer: Spread | None = None
-    peer_title: str = ""
+    peers: tuple[Beside, ...] = ()
     aim: Aim | None = None
     details: dict[str, float] = field(default_factory=dict)
 
@@ -69,10 +76,9 @@ class Figure:
         """Ours / limit."""
         return None if self.limit is None else _ratio(self.ours, self.limit)
 
-    @property
-    def peer_ratio(self) -> Ratio | None:
+    def ratio_to(self, peer: Beside) -> Ratio:
         """Ours / peer."""
-        return None if self.peer is None else _ratio(self.ours, self.peer)
+        return _ratio(self.ours, peer.spread)
 
     @property
     def ok(self) -> bool | None:
@@ -113,9 +119,10 @@ async def latencies_beside(
     repeats: int,
     limit: Callable[[], Awaitable[list[float]]],
     ours: Callable[[], Awaitable[list[float]]],
-    peer: Peer | None,
-) -> tuple[Spread, Spread, Spread | None]:
-    """Of the limit, of ours, and of the peer if there is one, interleaved."""
-    sides = [limit, ours] if peer is None else [limit, ours, peer.measure]
-    limit_spread, our_spread, *peers = [latencies(times) for times in await interleave(repeats, *sides)]
-    return limit_spread, our_spread, peers[0] if peers else None
+    peers: Sequence[Peer],
+) -> tuple[Spread, Spread, tuple[Beside, ...]]:
+    """Of the limit, of ours, and of the peers, interleaved."""
+    turns = await interleave(repeats, limit, ours, *(peer.measure for peer in peers))
+    limit_spread, our_spread, *spreads = map(latencies, turns)
+    beside = tuple(Beside(peer.title, spread) for peer, spread in zip(peers, spreads, strict=True))
+    return limit_spread, our_spread, beside

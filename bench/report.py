@@ -11,7 +11,7 @@ from bench.measure import Figure, Ratio, Spread
 
 HEADINGS = ("figure", "ours", "limit", "ratio", "aim")
 PEER_HEADINGS = ("figure", "ours", "peer", "ours / peer")
-"""Of a table of their own, where a figure has a peer."""
+"""Of a table of their own, where figures have peers."""
 
 
 def to_json(figure: Figure) -> dict[str, Any]:
@@ -22,9 +22,11 @@ def to_json(figure: Figure) -> dict[str, Any]:
         "unit": figure.unit,
         "ours": _spread(figure.ours),
         "limit": None if figure.limit is None else {"title": figure.limit_title, **_spread(figure.limit)},
-        **_ratio_to_json("ratio", figure.ratio),
-        "peer": None if figure.peer is None else {"title": figure.peer_title, **_spread(figure.peer)},
-        **_ratio_to_json("peer_ratio", figure.peer_ratio),
+        **_ratio_to_json(figure.ratio),
+        "peers": [
+            {"title": peer.title, **_spread(peer.spread), **_ratio_to_json(figure.ratio_to(peer))}
+            for peer in figure.peers
+        ],
         "aim": None if figure.aim is None else str(figure.aim),
         "ok": figure.ok,
         "details": figure.details,
@@ -35,8 +37,8 @@ def print_table(figures: Sequence[Figure]) -> None:
     """Prints the table to the terminal, that of the peers and details beneath."""
     console = Console()
     console.print(_table("p50 / p99; ratio of the p50s, lowest–highest of the repeats", HEADINGS, map(_cells, figures)))
-    if beside := [figure for figure in figures if figure.peer]:
-        console.print(_table("Beside their peers", PEER_HEADINGS, map(_peer_cells, beside)))
+    if beside := _peer_rows(figures):
+        console.print(_table("Beside their peers", PEER_HEADINGS, beside))
     for figure in figures:
         if figure.details:
             console.print(f"{figure.name}: {_details(figure)}", highlight=False, soft_wrap=True)
@@ -45,8 +47,8 @@ def print_table(figures: Sequence[Figure]) -> None:
 def to_markdown(figures: Sequence[Figure], machine: dict[str, Any], versions: dict[str, str]) -> str:
     """The same tables for `docs/benchmarks.md`, with what it was measured on."""
     lines = _markdown(HEADINGS, (_cells(figure, with_limit_title=True) for figure in figures))
-    if beside := [figure for figure in figures if figure.peer]:
-        lines += ["", "Beside their peers:", "", *_markdown(PEER_HEADINGS, map(_peer_cells, beside))]
+    if beside := _peer_rows(figures):
+        lines += ["", "Beside their peers:", "", *_markdown(PEER_HEADINGS, beside)]
     lines += [
         "",
         "Also seen:",
@@ -80,9 +82,17 @@ def _cells(figure: Figure, *, with_limit_title: bool = False) -> tuple[str, ...]
     return title, _side(figure.ours), _side(figure.limit), _ratio(figure.ratio), _aim(figure)
 
 
-def _peer_cells(figure: Figure) -> tuple[str, ...]:
-    title = f"{figure.title}, {figure.unit} (peer: {figure.peer_title})"
-    return title, _side(figure.ours), _side(figure.peer), _ratio(figure.peer_ratio)
+def _peer_rows(figures: Sequence[Figure]) -> list[tuple[str, ...]]:
+    return [
+        (
+            f"{figure.title}, {figure.unit} (peer: {peer.title})",
+            _side(figure.ours),
+            _side(peer.spread),
+            _ratio(figure.ratio_to(peer)),
+        )
+        for figure in figures
+        for peer in figure.peers
+    ]
 
 
 def _side(spread: Spread | None) -> str:
@@ -95,10 +105,10 @@ def _ratio(ratio: Ratio | None) -> str:
     return "" if ratio is None else f"{ratio.value:.2f}, {ratio.lowest:.2f}–{ratio.highest:.2f}"
 
 
-def _ratio_to_json(name: str, ratio: Ratio | None) -> dict[str, float | None]:
+def _ratio_to_json(ratio: Ratio | None) -> dict[str, float | None]:
     if ratio is None:
-        return {name: None, f"{name}_low": None, f"{name}_high": None}
-    return {name: ratio.value, f"{name}_low": ratio.lowest, f"{name}_high": ratio.highest}
+        return {"ratio": None, "ratio_low": None, "ratio_high": None}
+    return {"ratio": ratio.value, "ratio_low": ratio.lowest, "ratio_high": ratio.highest}
 
 
 def _aim(figure: Figure) -> str:

@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from functools import partial
 
 import midstream
 from bench.context import Context
@@ -73,8 +74,8 @@ async def handler(context: Context, client: Client, ear: Ear) -> Figure:
             times.append(((await ear.hears(number)).time_ns - began) / 1e6)
         return times
 
-    peer = await _warm_peer(context)
-    limit_spread, our_spread, peer_spread = await latencies_beside(sizes.repeats, limit, ours, peer)
+    peers = await _warm_peers(context)
+    limit_spread, our_spread, beside = await latencies_beside(sizes.repeats, limit, ours, peers)
     return Figure(
         name="managed_handler",
         title="Send → handler of a warm managed run",
@@ -82,16 +83,15 @@ async def handler(context: Context, client: Client, ear: Ear) -> Figure:
         ours=our_spread,
         limit=limit_spread,
         limit_title="handler of an attached run",
-        peer=peer_spread,
-        peer_title="" if peer is None else peer.title,
+        peers=beside,
     )
 
 
-async def _warm_peer(context: Context) -> Peer | None:
+async def _warm_peers(context: Context) -> list[Peer]:
     if not context.with_peers:
-        return None
-    service = await context.cleanup.enter_async_context(restate.running(context.directory))
-    return Peer(restate.TITLE, lambda: service.warm(context.sizes.round_trips))
+        return []
+    senders = await context.cleanup.enter_async_context(restate.running(context.directory))
+    return [Peer(sender.title, partial(sender.warm, context.sizes.round_trips)) for sender in senders]
 
 
 async def _cancel(context: Context, client: Client, ear: Ear) -> Figure:

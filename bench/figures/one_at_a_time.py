@@ -82,8 +82,8 @@ async def measure(context: Context) -> list[Figure]:
         receipts.append(to_receipt)
         return to_handler
 
-    peer = await _peer(context)
-    limit_spread, our_spread, peer_spread = await latencies_beside(sizes.repeats, limit, ours, peer)
+    peers = await _peers(context)
+    limit_spread, our_spread, beside = await latencies_beside(sizes.repeats, limit, ours, peers)
     return [
         Figure(
             name="one_at_a_time",
@@ -92,8 +92,7 @@ async def measure(context: Context) -> list[Figure]:
             ours=our_spread,
             limit=limit_spread,
             limit_title="bare bidi echo + one bare commit",
-            peer=peer_spread,
-            peer_title="" if peer is None else peer.title,
+            peers=beside,
             aim=AIM,
             details={
                 "of the limit the echo alone, p50": latencies(echoes[1:]).p50,
@@ -103,12 +102,12 @@ async def measure(context: Context) -> list[Figure]:
     ]
 
 
-async def _peer(context: Context) -> Peer | None:
+async def _peers(context: Context) -> list[Peer]:
     if not context.with_peers:
-        return None
+        return []
     sizes = context.sizes
     stream = await context.cleanup.enter_async_context(nats.running(context.directory, sizes.payload_bytes))
-    return Peer(nats.TITLE, lambda: stream.round_trips(sizes.round_trips))
+    return [Peer(nats.TITLE, lambda: stream.round_trips(sizes.round_trips))]
 
 
 async def echo_and_commit(

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import midstream
 from bench.context import Context
@@ -44,19 +44,17 @@ async def measure(context: Context) -> list[Figure]:
     def ours(entries: int, count: int) -> Awaitable[list[float]]:
         return resumes_of_one_run(client, waiter.name, ear, counter, entries, count)
 
-    service = None
+    senders: Sequence[restate.Sender] = ()
     if context.with_peers:
-        service = await context.cleanup.enter_async_context(restate.running(context.directory))
+        senders = await context.cleanup.enter_async_context(restate.running(context.directory))
 
     figures: list[Figure] = []
     for entries in sizes.log_entries:
         # A replay of a long log takes long: fewer samples.
         count = max(2, sizes.resumes * 10 // (10 + entries // 25))
-        peer = None
-        if service is not None and entries <= PEER_ENTRIES:
-            peer = Peer(restate.TITLE, _resumes(service.resumes, entries, count))
-        limit_spread, our_spread, peer_spread = await latencies_beside(
-            sizes.repeats, limit, _resumes(ours, entries, count), peer
+        peers = [Peer(sender.title, _resumes(sender.resumes, entries, count)) for sender in senders]
+        limit_spread, our_spread, beside = await latencies_beside(
+            sizes.repeats, limit, _resumes(ours, entries, count), peers if entries <= PEER_ENTRIES else ()
         )
         figures.append(
             Figure(
@@ -66,8 +64,7 @@ async def measure(context: Context) -> list[Figure]:
                 ours=our_spread,
                 limit=limit_spread,
                 limit_title="bare bidi echo + one bare commit",
-                peer=peer_spread,
-                peer_title="" if peer is None else peer.title,
+                peers=beside,
                 aim=AIM if entries == AIM_ENTRIES else None,
             )
         )

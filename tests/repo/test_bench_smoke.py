@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bench.peers import installation
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,6 +36,8 @@ EXPECTED = {
     "many_lives": {"lives_memory", "lives_rate"},
     "managed_rate": {"warm_run_memory", "run_lives"},
 }
+if installation.installed():
+    EXPECTED["peers"] = {"one_at_a_time", "managed_handler", "resume_10", "resume_20"}
 
 
 @pytest.mark.parametrize("group", EXPECTED)
@@ -57,6 +60,7 @@ def test_a_group_of_figures_reports_each_beside_its_limit(group: str, tmp_path: 
     assert {figure["name"] for figure in result["figures"]} == EXPECTED[group]
     for figure in result["figures"]:
         _check(figure)
+        assert bool(figure["peers"]) == (group == "peers")
         assert figure["title"] in ran.stdout
 
 
@@ -70,6 +74,10 @@ def _check(figure: dict[str, Any]) -> None:
         assert figure["limit"]["title"]
         assert len(figure["limit"]["repeats"]) == len(figure["ours"]["repeats"])
         assert figure["ratio_low"] <= figure["ratio_high"]
+    for peer in figure["peers"]:
+        assert peer["title"]
+        assert len(peer["repeats"]) == len(figure["ours"]["repeats"])
+        assert peer["ratio_low"] <= peer["ratio_high"]
 
 
 def test_a_trace_of_resumes_names_each_hop() -> None:
