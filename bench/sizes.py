@@ -61,7 +61,7 @@ class Sizes:
     lives: int = 5_000
     """Runs that are started, suspended, resumed and finished by a worker that does nothing."""
 
-    resumed_runs: int = 1_000
+    resumed_runs: int = 50
     """Runs that are each suspended and resumed ten times."""
 
     cancels: int = 20

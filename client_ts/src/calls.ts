@@ -9,7 +9,8 @@ import type { Transport } from "@connectrpc/connect";
 import { createBackoff } from "./backoff.js";
 import { checkTimeout } from "./check-timeout.js";
 import type { AccessToken, Credentials } from "./credentials.js";
-import { deadlineExceeded, fromCall, type MidstreamError } from "./error.js";
+import { fromCall } from "./call-error.js";
+import { deadlineExceeded, type MidstreamError } from "./error.js";
 import { anySignal } from "./signals.js";
 import { sleep } from "./sleep.js";
 

@@ -1,5 +1,4 @@
 import { fromBinary } from "@bufbuild/protobuf";
-import { ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "./gen/google/rpc/error_details_pb.js";
 import type { Status } from "./gen/google/rpc/status_pb.js";
 import type { ErrorReason } from "./gen/midstream/v1/error_reason_pb.js";
@@ -64,14 +63,6 @@ export class MidstreamError extends Error {
   }
 }
 
-/** The error that a failed call stands for. */
-export function fromCall(failed: unknown): MidstreamError {
-  if (failed instanceof MidstreamError) return failed;
-  const error = ConnectError.from(failed);
-  const details = error.details.flatMap((detail) => ("type" in detail ? [detail] : []));
-  return described(error.rawMessage || "the call failed without a message", codeOf(error.code), details, error.cause);
-}
-
 /** The error that a status stands for, such as the one in a refused record's receipt. */
 export function fromStatus(status: Status): MidstreamError {
   const details = status.details.map((any) => ({
@@ -100,7 +91,7 @@ export function isTransient(error: MidstreamError): boolean {
 }
 
 /** A code by its number on the wire. */
-function codeOf(number: number): StatusCode {
+export function codeOf(number: number): StatusCode {
   return CODES[number] ?? "UNKNOWN";
 }
 

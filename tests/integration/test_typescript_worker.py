@@ -10,7 +10,7 @@ import pytest
 import midstream
 from midstream import Run, RunState
 from support.server_process import ServerProcess
-from support.typescript_worker import TypeScriptWorker
+from support.typescript_worker import TypeScriptProject, TypeScriptWorker
 from support.worker_process import WorkerProcess
 
 TASKS = "tests/worker/tasks.mjs"
@@ -127,6 +127,38 @@ async def test_a_thread_that_dies_in_an_at_most_once_step(client: midstream.Clie
     run = await client.start_run("ts-dies")
     assert (await until(client, run.id)).result == "StepInterrupted"
     worker.wait_for("run_died", run_id=run.id)
+
+
+async def test_a_death_while_the_server_is_away_is_told_when_it_is_back(tmp_path: Path) -> None:
+    """Else a run that ends its thread could do so for ever."""
+    dies_later = """import { existsSync } from "node:fs";
+import { task } from "@midstream/client/worker";
+
+async function die() {
+  console.log("in the step");
+  while (!existsSync("gate")) await new Promise((resolve) => setTimeout(resolve, 10));
+  process.exit(7);
+}
+
+export const diesLater = task({
+  id: "dies-later",
+  run: async (_payload, ctx) => ctx.step("die", die, { atMostOnce: true }).catch((error) => error.name),
+});
+"""
+    project = TypeScriptProject(tmp_path / "project", tsx=False)
+    project.write("tasks.mjs", dies_later)
+    with ServerProcess(tmp_path) as server, project.worker(server.url, "tasks.mjs") as worker:
+        worker.wait_for("connected")
+        async with midstream.connect(server.url) as client:
+            run = await client.start_run("dies-later")
+            worker.wait_for("log", text="in the step")
+            server.kill9()
+            worker.wait_for("disconnected")
+            (project.directory / "gate").touch()
+            worker.wait_for("run_died", run_id=run.id)
+            server.start()
+            assert (await until(client, run.id)).result == "StepInterrupted"
+            assert [each.end for each in await client.list_assignments(run.id)] == ["DIED", "FINISHED"]
 
 
 async def test_a_task_starts_another_and_sends_to_it(client: midstream.Client, worker: TypeScriptWorker) -> None:

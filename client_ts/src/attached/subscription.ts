@@ -3,7 +3,8 @@ import type { Transport } from "@connectrpc/connect";
 import { createBackoff } from "../backoff.js";
 import type { Calls } from "../calls.js";
 import type { Credentials } from "../credentials.js";
-import { fromCall, MidstreamError } from "../error.js";
+import { fromCall } from "../call-error.js";
+import { MidstreamError } from "../error.js";
 import {
   StreamService,
   type SubscribeRequest,

@@ -1,7 +1,8 @@
 import { create } from "@bufbuild/protobuf";
 import { createBackoff } from "../backoff.js";
 import type { Credentials } from "../credentials.js";
-import { fromCall, fromStatus, isTransient, MidstreamError } from "../error.js";
+import { fromCall } from "../call-error.js";
+import { fromStatus, isTransient, MidstreamError } from "../error.js";
 import { FollowRequestSchema, type FollowResponse } from "../gen/midstream/v1/stream_service_pb.js";
 import { sleep } from "../sleep.js";
 import { type Connection, createConnection } from "./connection.js";

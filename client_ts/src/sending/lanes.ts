@@ -1,6 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import type { CallOptions, Calls } from "../calls.js";
-import { fromCall, MidstreamError } from "../error.js";
+import { fromCall } from "../call-error.js";
+import { MidstreamError } from "../error.js";
 import { SendOneRequestSchema, StreamService } from "../gen/midstream/v1/stream_service_pb.js";
 import { type SendResult, toSendResult } from "../models.js";
 import { type Courier, MAX_BATCH_BYTES, MAX_BATCH_RECORDS } from "./courier.js";

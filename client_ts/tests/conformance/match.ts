@@ -1,7 +1,7 @@
 /** Compares what came with what a vector expects: a subset, in proto JSON. */
 
 import { createRegistry, type DescMessage, type Message, toJson as toProtoJson } from "@bufbuild/protobuf";
-import { fromCall } from "../../src/error.js";
+import { fromCall } from "../../src/call-error.js";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../../src/gen/google/rpc/error_details_pb.js";
 import { type Json, type JsonObject, text } from "./vector.js";
 

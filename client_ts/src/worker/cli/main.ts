@@ -73,6 +73,8 @@ async function main(): Promise<number> {
     );
     return 2;
   }
+  // A line that cannot be written is lost: when nobody reads the log any more, the runs go on.
+  for (const out of [process.stdout, process.stderr]) out.on("error", () => undefined);
   const signals = signalQueue();
   await runWorker({
     modules: files.map((file) => pathToFileURL(resolve(values.directory, file)).href),

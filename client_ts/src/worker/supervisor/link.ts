@@ -3,7 +3,8 @@
 import { type Client, createClient, type Transport } from "@connectrpc/connect";
 import { createBackoff } from "../../backoff.js";
 import type { Credentials } from "../../credentials.js";
-import { fromCall, MidstreamError } from "../../error.js";
+import { fromCall } from "../../call-error.js";
+import { MidstreamError } from "../../error.js";
 import { WorkerService, type WorkRequest, type WorkResponse } from "../../gen/midstream/v1/worker_service_pb.js";
 import { sleep } from "../../sleep.js";
 

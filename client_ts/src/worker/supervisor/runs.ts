@@ -36,7 +36,7 @@ interface AssignedRun {
 /** By run id. One thread each, which is ended when the run is no longer this worker's. */
 export class Runs {
   private readonly runs = new Map<string, AssignedRun>();
-  private undelivered: WorkRequest[] = [];
+  private undelivered: { readonly run: AssignedRun; readonly frame: WorkRequest }[] = [];
   private readonly trespasses = new Set<string>();
   private whenEmpty: (() => void)[] = [];
 
@@ -48,6 +48,11 @@ export class Runs {
 
   [Symbol.iterator](): Iterator<AssignedRun> {
     return [...this.runs.values()][Symbol.iterator]();
+  }
+
+  /** What to hold on to in a new call: also the runs of which something is still to be said, such as a death. */
+  held(): AssignedRun[] {
+    return [...this, ...this.undelivered.map(({ run }) => run)];
   }
 
   untilEmpty(): Promise<void> {
@@ -91,7 +96,7 @@ export class Runs {
 
   /** A new call has begun: what could not be said is said now, by the runs and about those that died. */
   opened(response: WorkResponse): void {
-    for (const frame of this.undelivered.splice(0)) this.options.send(frame);
+    for (const { frame } of this.undelivered.splice(0)) this.options.send(frame);
     this.relayToAll(response);
   }
 
@@ -198,7 +203,7 @@ export class Runs {
       }
       case "block":
       case "release": {
-        if (!sent) this.undelivered.push(request);
+        if (!sent) this.undelivered.push({ run, frame: request });
         this.drop(run);
         if (frame.case === "block") {
           this.options.report({ event: "run_blocked", run_id, task, message: frame.value.failure?.message ?? "" });
@@ -219,9 +224,10 @@ export class Runs {
     this.options.report({ event: "run_died", run_id: run.runId, task: run.task, how });
   }
 
-  private release({ runId, epoch }: AssignedRun, reason: string, died: boolean): void {
+  private release(run: AssignedRun, reason: string, died: boolean): void {
+    const { runId, epoch } = run;
     const frame = create(WorkRequestSchema, { frame: { case: "release", value: { runId, epoch, reason, died } } });
-    if (!this.options.send(frame)) this.undelivered.push(frame);
+    if (!this.options.send(frame)) this.undelivered.push({ run, frame });
   }
 
   private find({ runId, epoch }: { runId: string; epoch: bigint }): AssignedRun | undefined {

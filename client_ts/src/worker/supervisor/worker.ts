@@ -5,7 +5,8 @@ import { durationMs } from "@bufbuild/protobuf/wkt";
 import type { Transport } from "@connectrpc/connect";
 import type { Calls } from "../../calls.js";
 import type { Credentials } from "../../credentials.js";
-import { fromCall, fromStatus, MidstreamError } from "../../error.js";
+import { fromCall } from "../../call-error.js";
+import { fromStatus, MidstreamError } from "../../error.js";
 import { RunService, StartRunRequestSchema } from "../../gen/midstream/v1/run_service_pb.js";
 import { SendOneRequestSchema, StreamService } from "../../gen/midstream/v1/stream_service_pb.js";
 import {
@@ -99,7 +100,7 @@ export class Worker implements LinkUser {
       workerId,
       tasks: [...tasks].map(([task, codeVersion]) => ({ task, codeVersion })),
       runtime: `${LANGUAGE}${process.versions.node.split(".")[0]}`,
-      held: [...this.runs].map(({ runId, epoch, receivedOffset }) => ({ runId, epoch, receivedOffset })),
+      held: this.runs.held().map(({ runId, epoch, receivedOffset }) => ({ runId, epoch, receivedOffset })),
       credit: this.draining ? 0 : Math.max(0, credit - this.runs.size),
     };
     return create(WorkRequestSchema, { frame: { case: "open", value } });
