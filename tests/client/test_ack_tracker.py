@@ -128,3 +128,23 @@ def test_a_record_in_use_does_not_matter_any_more_when_it_was_dropped() -> None:
     assert tracker.cursor == 1
     tracker.finish(1)
     assert (tracker.cursor, tracker.open_count) == (1, 0)
+
+
+def test_what_is_finished_beyond_the_cursor_is_told_and_passed_by_another() -> None:
+    tracker = AckTracker()
+    for seq in range(1, 9):
+        tracker.use(seq)
+    for seq in (1, 3, 4, 8):
+        tracker.finish(seq)
+    tracker.skip(5, 5)
+    assert tracker.beyond == [(3, 5), (8, 8)]
+    other = AckTracker()
+    other.start_behind(tracker.cursor)
+    for first_seq, last_seq in tracker.beyond:
+        other.skip(first_seq, last_seq)
+    assert other.beyond == tracker.beyond
+    assert [seq for seq in range(1, 10) if other.is_finished(seq)] == [1, 3, 4, 5, 8]
+    for seq in (2, 6, 7):
+        other.use(seq)
+        other.finish(seq)
+    assert (other.cursor, other.beyond) == (8, [])

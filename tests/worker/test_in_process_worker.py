@@ -73,6 +73,37 @@ async def again(ctx: Context, left: int) -> list[str]:
     return [word, str(ctx.generation)]
 
 
+class Gate:
+    """What the handler's step waits for: the test opens it."""
+
+    def __init__(self) -> None:
+        self.opened = asyncio.Event()
+
+
+gate = Gate()
+
+
+async def pass_gate(word: str) -> str:
+    await gate.opened.wait()
+    return word
+
+
+@task("overtaking")
+async def overtaking(ctx: Context, taken: list[str]) -> list[str]:
+    """Takes a record while the one before it waits for a handler; two generations later it takes what is left."""
+    if ctx.generation == 0:
+
+        async def slow(word: str) -> None:
+            await ctx.step(pass_gate, word)
+
+        other.on(slow)
+        await go.wait()
+        taken.append((await other.once()).unwrap())
+    if ctx.generation < 2:
+        ctx.restart_with(taken)
+    return [*taken, *(await other.drain())]
+
+
 @task("parent")
 async def parent(ctx: Context) -> str:
     run = await add_up.start(1, client=None)
@@ -130,6 +161,19 @@ async def test_a_new_generation_goes_on_with_unread_records(local: LocalServer) 
     async with in_process_worker(local.client, [again], always_suspend=True):
         run = await again.start(2, client=local.client, records=[(other, "a"), (other, "b"), (other, "c")])
         assert await end_of(local, run.id) == (RunState.COMPLETED, ["c", "2"])
+
+
+async def test_a_record_that_was_taken_before_its_turn_comes_to_no_later_generation(local: LocalServer) -> None:
+    gate.opened = asyncio.Event()
+    async with in_process_worker(local.client, [overtaking], always_suspend=True):
+        run = await overtaking.start([], client=local.client, records=[(other, "a"), (other, "b")])
+        await go.send(run.id, 1)
+        await other.send(run.id, "c")
+        gate.opened.set()
+        assert await end_of(local, run.id) == (RunState.COMPLETED, ["c", "b"])
+    ended = await local.client.get_run(run.id)
+    assert ended.stream("other").cursor == 3
+    assert ended.stream("other").unread_count == 0
 
 
 async def test_a_run_starts_another_and_sends_to_it(local: LocalServer) -> None:

@@ -27,6 +27,24 @@ export class AckTracker {
     return this.uses.size;
   }
 
+  /** What is finished beyond the cursor: first and last seqs, in order, with others in between. */
+  get beyond(): [first: number, last: number][] {
+    const ranges: [first: number, last: number][] = [];
+    const ahead = [...this.finishedAhead].map((seq): [number, number] => [seq, seq]);
+    for (const [first, last] of [...this.gaps, ...ahead].sort(([one], [other]) => one - other)) {
+      const before = ranges.at(-1);
+      if (before !== undefined && first <= before[1] + 1) before[1] = Math.max(before[1], last);
+      else ranges.push([first, last]);
+    }
+    return ranges;
+  }
+
+  /** Whether nobody is to get the record any more. */
+  isFinished(seq: number): boolean {
+    if (seq <= this.through || this.finishedAhead.has(seq)) return true;
+    return this.gaps.some(([first, last]) => first <= seq && seq <= last);
+  }
+
   /** Begins behind a cursor that was set earlier, by another process for instance. Never moves back. */
   startBehind(cursor: number): void {
     if (cursor <= this.through) return;
@@ -34,7 +52,7 @@ export class AckTracker {
     this.advance();
   }
 
-  /** These were dropped: the cursor passes them as if they were finished. */
+  /** These do not come: the cursor passes them as if they were finished. */
   skip(first: number, last: number): void {
     if (last <= this.through) return;
     this.gaps.push([first, last]);

@@ -28,6 +28,25 @@ class AckTracker:
         """How many records are in use."""
         return len(self._open_uses)
 
+    @property
+    def beyond(self) -> list[tuple[int, int]]:
+        """What is finished beyond the cursor: first and last seqs, in order, with others in between."""
+        ranges: list[tuple[int, int]] = []
+        for first_seq, last_seq in sorted([*self._gaps, *((seq, seq) for seq in self._finished_ahead)]):
+            if ranges and first_seq <= ranges[-1][1] + 1:
+                ranges[-1] = (ranges[-1][0], max(last_seq, ranges[-1][1]))
+            else:
+                ranges.append((first_seq, last_seq))
+        return ranges
+
+    def is_finished(self, seq: int) -> bool:
+        """Whether nobody is to get the record any more."""
+        return (
+            seq <= self._cursor
+            or seq in self._finished_ahead
+            or any(first_seq <= seq <= last_seq for first_seq, last_seq in self._gaps)
+        )
+
     def start_behind(self, cursor: int) -> None:
         """Begins behind a cursor that was set earlier, by another process for instance. Never moves back."""
         if cursor > self._cursor:
@@ -35,7 +54,7 @@ class AckTracker:
             self._advance()
 
     def skip(self, first_seq: int, last_seq: int) -> None:
-        """These were dropped: the cursor passes them as if they were finished."""
+        """These do not come: the cursor passes them as if they were finished."""
         if last_seq > self._cursor:
             insort(self._gaps, (first_seq, last_seq))
             self._advance()

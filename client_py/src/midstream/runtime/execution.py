@@ -21,7 +21,7 @@ from midstream.runtime.steps import Steps
 from midstream.runtime.task_outputs import TaskOutputs
 from midstream.runtime.timers import Timers
 from midstream.runtime.times import to_us
-from midstream.v1.entry_pb2 import Checkpoint, Consumed, Entry
+from midstream.v1.entry_pb2 import Checkpoint, Consumed, Entry, SeqRange
 from midstream.v1.record_pb2 import Payload
 from midstream.v1.run_pb2 import Outcome
 
@@ -151,10 +151,15 @@ class Execution:
         return checkpoint
 
     def checkpoint_for_restart(self) -> Checkpoint:
-        """As `checkpoint`, with every stream's cursor: the next generation begins from them."""
+        """As `checkpoint`, with all that was consumed of every stream: the next generation begins from it."""
+        checkpoint = self.checkpoint()
+        del checkpoint.consumed[:]
         for inbox in self._receiver.inboxes:
-            inbox.reported_cursor = 0
-        return self.checkpoint()
+            tracker = inbox.buffer.tracker
+            ranges = [SeqRange(first_seq=first, last_seq=last) for first, last in tracker.beyond]
+            if tracker.cursor or ranges:
+                checkpoint.consumed.add(stream_id=inbox.stream_id, cursor=tracker.cursor, beyond=ranges)
+        return checkpoint
 
     def report_again(self, lost: Checkpoint) -> None:
         """The frame with this checkpoint did not arrive: the next one is to say what it said."""
@@ -197,8 +202,7 @@ class Execution:
                 self._payload = entry.created.spec.payload
         elif fact == "started":
             self._seed = entry.started.seed
-            if entry.started.runtime and not entry.started.runtime.startswith(LANGUAGE):
-                raise OtherRuntime(entry.started.runtime)
+            _check_language(entry.started.runtime)
         if self._main is not None or self.generation == 0:
             if self.applied_offset and offset != self.applied_offset + 1:
                 raise ValueError(f"expected the entry at offset {self.applied_offset + 1}, got {offset}")
@@ -264,6 +268,7 @@ class Execution:
                 self._begin(entry.offset)
         elif fact == "restarted":
             if entry.restarted.generation == self.generation:
+                _check_language(entry.restarted.runtime)
                 self._payload = entry.restarted.payload
                 # A later generation's log begins here: the seed must come from what is in it.
                 self._seed = f"{self.run_id}:{self.generation}:{self.now_us}".encode()
@@ -281,14 +286,23 @@ class Execution:
         return await self.task.call(Context(self, self._seed), self._payload)
 
     def _carry_over(self, checkpoint: Checkpoint) -> None:
-        """Takes the records that the generation before left unconsumed."""
+        """Takes the records that the generations before left unconsumed."""
         for consumed in checkpoint.consumed:
             inbox = self._receiver.inbox(consumed.stream_id)
             inbox.buffer.start_behind(consumed.cursor)
             inbox.reported_cursor = consumed.cursor
+            for beyond in consumed.beyond:
+                inbox.buffer.tracker.skip(beyond.first_seq, beyond.last_seq)
         for entry in self._carried:
-            self._apply_fact(entry)
+            if not self._is_consumed(entry):
+                self._apply_fact(entry)
         self._carried.clear()
+
+    def _is_consumed(self, entry: Entry) -> bool:
+        record = entry.record
+        return entry.HasField("record") and self._receiver.inbox(record.stream_id).buffer.tracker.is_finished(
+            record.seq
+        )
 
     def _cancel(self) -> None:
         """Raises CancelledError in the function, once, and in whatever awaits a step."""
@@ -334,6 +348,12 @@ class Execution:
             if (unreadable := _unreadable(error)) is not None:
                 raise RecordUnreadable(unreadable) from error
             self.outcome = Outcome(failure=failure_of(error))
+
+
+def _check_language(runtime: str) -> None:
+    """Of the worker that began the generation. Raises OtherRuntime."""
+    if runtime and not runtime.startswith(LANGUAGE):
+        raise OtherRuntime(runtime)
 
 
 def _unreadable(error: BaseException) -> RecordInvalid | None:

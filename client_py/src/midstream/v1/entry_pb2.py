@@ -29,7 +29,7 @@ from midstream.v1 import record_pb2 as midstream_dot_v1_dot_record__pb2
 from midstream.v1 import run_pb2 as midstream_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18midstream/v1/entry.proto\x12\x0cmidstream.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"midstream/v1/handler_failure.proto\x1a\x19midstream/v1/record.proto\x1a\x16midstream/v1/run.proto\"\xa6\n\n\x05\x45ntry\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12/\n\x0b\x61ppend_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x07\x63reated\x18\x03 \x01(\x0b\x32\x1b.midstream.v1.Entry.CreatedH\x00\x12.\n\x07started\x18\x04 \x01(\x0b\x32\x1b.midstream.v1.Entry.StartedH\x00\x12&\n\x06record\x18\x05 \x01(\x0b\x32\x14.midstream.v1.RecordH\x00\x12\x33\n\nstep_began\x18\x06 \x01(\x0b\x32\x1d.midstream.v1.Entry.StepBeganH\x00\x12\x33\n\nstep_ended\x18\x07 \x01(\x0b\x32\x1d.midstream.v1.Entry.StepEndedH\x00\x12\x35\n\x0btimer_fired\x18\x08 \x01(\x0b\x32\x1e.midstream.v1.Entry.TimerFiredH\x00\x12?\n\x10\x63\x61ncel_requested\x18\t \x01(\x0b\x32#.midstream.v1.Entry.CancelRequestedH\x00\x12\x32\n\trestarted\x18\n \x01(\x0b\x32\x1d.midstream.v1.Entry.RestartedH\x00\x12*\n\x05\x65nded\x18\x0b \x01(\x0b\x32\x19.midstream.v1.Entry.EndedH\x00\x12=\n\x0frecords_dropped\x18\r \x01(\x0b\x32\".midstream.v1.Entry.RecordsDroppedH\x00\x12,\n\ncheckpoint\x18\x0c \x01(\x0b\x32\x18.midstream.v1.Checkpoint\x1a.\n\x07\x43reated\x12#\n\x04spec\x18\x01 \x01(\x0b\x32\x15.midstream.v1.RunSpec\x1a(\n\x07Started\x12\x0c\n\x04seed\x18\x01 \x01(\x0c\x12\x0f\n\x07runtime\x18\x02 \x01(\t\x1a;\n\tStepBegan\x12\x11\n\toperation\x18\x01 \x01(\x03\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x0c\n\x04name\x18\x03 \x01(\t\x1a\xc6\x01\n\tStepEnded\x12\x11\n\toperation\x18\x01 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12&\n\x05value\x18\x03 \x01(\x0b\x32\x15.midstream.v1.PayloadH\x00\x12(\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x15.midstream.v1.FailureH\x00\x12\x0c\n\x04name\x18\x05 \x01(\t\x12+\n\x08\x64uration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\n\x06result\x1aM\n\nTimerFired\x12\x11\n\toperation\x18\x01 \x01(\x03\x12,\n\x08\x64ue_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a*\n\x0f\x43\x61ncelRequested\x12\x17\n\x0f\x64\x65\x61\x64line_passed\x18\x01 \x01(\x08\x1aG\n\tRestarted\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12&\n\x07payload\x18\x02 \x01(\x0b\x32\x15.midstream.v1.Payload\x1aH\n\x0eRecordsDropped\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x11\n\tfirst_seq\x18\x02 \x01(\x03\x12\x10\n\x08last_seq\x18\x03 \x01(\x03\x1a/\n\x05\x45nded\x12&\n\x05state\x18\x01 \x01(\x0e\x32\x17.midstream.v1.Run.StateB\x06\n\x04\x66\x61\x63t\"\xb3\x01\n\nCheckpoint\x12\x16\n\x0e\x61pplied_offset\x18\x01 \x01(\x03\x12\x12\n\noperations\x18\x02 \x01(\x03\x12\x17\n\x0foperations_hash\x18\x03 \x01(\x0c\x12(\n\x08\x63onsumed\x18\x04 \x03(\x0b\x32\x16.midstream.v1.Consumed\x12\x36\n\x10handler_failures\x18\x05 \x03(\x0b\x32\x1c.midstream.v1.HandlerFailure\"-\n\x08\x43onsumed\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18midstream/v1/entry.proto\x12\x0cmidstream.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"midstream/v1/handler_failure.proto\x1a\x19midstream/v1/record.proto\x1a\x16midstream/v1/run.proto\"\xb7\n\n\x05\x45ntry\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12/\n\x0b\x61ppend_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x07\x63reated\x18\x03 \x01(\x0b\x32\x1b.midstream.v1.Entry.CreatedH\x00\x12.\n\x07started\x18\x04 \x01(\x0b\x32\x1b.midstream.v1.Entry.StartedH\x00\x12&\n\x06record\x18\x05 \x01(\x0b\x32\x14.midstream.v1.RecordH\x00\x12\x33\n\nstep_began\x18\x06 \x01(\x0b\x32\x1d.midstream.v1.Entry.StepBeganH\x00\x12\x33\n\nstep_ended\x18\x07 \x01(\x0b\x32\x1d.midstream.v1.Entry.StepEndedH\x00\x12\x35\n\x0btimer_fired\x18\x08 \x01(\x0b\x32\x1e.midstream.v1.Entry.TimerFiredH\x00\x12?\n\x10\x63\x61ncel_requested\x18\t \x01(\x0b\x32#.midstream.v1.Entry.CancelRequestedH\x00\x12\x32\n\trestarted\x18\n \x01(\x0b\x32\x1d.midstream.v1.Entry.RestartedH\x00\x12*\n\x05\x65nded\x18\x0b \x01(\x0b\x32\x19.midstream.v1.Entry.EndedH\x00\x12=\n\x0frecords_dropped\x18\r \x01(\x0b\x32\".midstream.v1.Entry.RecordsDroppedH\x00\x12,\n\ncheckpoint\x18\x0c \x01(\x0b\x32\x18.midstream.v1.Checkpoint\x1a.\n\x07\x43reated\x12#\n\x04spec\x18\x01 \x01(\x0b\x32\x15.midstream.v1.RunSpec\x1a(\n\x07Started\x12\x0c\n\x04seed\x18\x01 \x01(\x0c\x12\x0f\n\x07runtime\x18\x02 \x01(\t\x1a;\n\tStepBegan\x12\x11\n\toperation\x18\x01 \x01(\x03\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x0c\n\x04name\x18\x03 \x01(\t\x1a\xc6\x01\n\tStepEnded\x12\x11\n\toperation\x18\x01 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12&\n\x05value\x18\x03 \x01(\x0b\x32\x15.midstream.v1.PayloadH\x00\x12(\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x15.midstream.v1.FailureH\x00\x12\x0c\n\x04name\x18\x05 \x01(\t\x12+\n\x08\x64uration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\n\x06result\x1aM\n\nTimerFired\x12\x11\n\toperation\x18\x01 \x01(\x03\x12,\n\x08\x64ue_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a*\n\x0f\x43\x61ncelRequested\x12\x17\n\x0f\x64\x65\x61\x64line_passed\x18\x01 \x01(\x08\x1aX\n\tRestarted\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12&\n\x07payload\x18\x02 \x01(\x0b\x32\x15.midstream.v1.Payload\x12\x0f\n\x07runtime\x18\x03 \x01(\t\x1aH\n\x0eRecordsDropped\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x11\n\tfirst_seq\x18\x02 \x01(\x03\x12\x10\n\x08last_seq\x18\x03 \x01(\x03\x1a/\n\x05\x45nded\x12&\n\x05state\x18\x01 \x01(\x0e\x32\x17.midstream.v1.Run.StateB\x06\n\x04\x66\x61\x63t\"\xb3\x01\n\nCheckpoint\x12\x16\n\x0e\x61pplied_offset\x18\x01 \x01(\x03\x12\x12\n\noperations\x18\x02 \x01(\x03\x12\x17\n\x0foperations_hash\x18\x03 \x01(\x0c\x12(\n\x08\x63onsumed\x18\x04 \x03(\x0b\x32\x16.midstream.v1.Consumed\x12\x36\n\x10handler_failures\x18\x05 \x03(\x0b\x32\x1c.midstream.v1.HandlerFailure\"U\n\x08\x43onsumed\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\x03\x12&\n\x06\x62\x65yond\x18\x03 \x03(\x0b\x32\x16.midstream.v1.SeqRange\"/\n\x08SeqRange\x12\x11\n\tfirst_seq\x18\x01 \x01(\x03\x12\x10\n\x08last_seq\x18\x02 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,7 +37,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'midstream.v1.entry_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ENTRY']._serialized_start=195
-  _globals['_ENTRY']._serialized_end=1513
+  _globals['_ENTRY']._serialized_end=1530
   _globals['_ENTRY_CREATED']._serialized_start=836
   _globals['_ENTRY_CREATED']._serialized_end=882
   _globals['_ENTRY_STARTED']._serialized_start=884
@@ -51,13 +51,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENTRY_CANCELREQUESTED']._serialized_start=1267
   _globals['_ENTRY_CANCELREQUESTED']._serialized_end=1309
   _globals['_ENTRY_RESTARTED']._serialized_start=1311
-  _globals['_ENTRY_RESTARTED']._serialized_end=1382
-  _globals['_ENTRY_RECORDSDROPPED']._serialized_start=1384
-  _globals['_ENTRY_RECORDSDROPPED']._serialized_end=1456
-  _globals['_ENTRY_ENDED']._serialized_start=1458
-  _globals['_ENTRY_ENDED']._serialized_end=1505
-  _globals['_CHECKPOINT']._serialized_start=1516
-  _globals['_CHECKPOINT']._serialized_end=1695
-  _globals['_CONSUMED']._serialized_start=1697
-  _globals['_CONSUMED']._serialized_end=1742
+  _globals['_ENTRY_RESTARTED']._serialized_end=1399
+  _globals['_ENTRY_RECORDSDROPPED']._serialized_start=1401
+  _globals['_ENTRY_RECORDSDROPPED']._serialized_end=1473
+  _globals['_ENTRY_ENDED']._serialized_start=1475
+  _globals['_ENTRY_ENDED']._serialized_end=1522
+  _globals['_CHECKPOINT']._serialized_start=1533
+  _globals['_CHECKPOINT']._serialized_end=1712
+  _globals['_CONSUMED']._serialized_start=1714
+  _globals['_CONSUMED']._serialized_end=1799
+  _globals['_SEQRANGE']._serialized_start=1801
+  _globals['_SEQRANGE']._serialized_end=1848
 # @@protoc_insertion_point(module_scope)

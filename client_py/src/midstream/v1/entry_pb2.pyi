@@ -209,8 +209,13 @@ class Entry(_message.Message):
 
         GENERATION_FIELD_NUMBER: _builtins.int
         PAYLOAD_FIELD_NUMBER: _builtins.int
+        RUNTIME_FIELD_NUMBER: _builtins.int
         generation: _builtins.int
         """From 1; the run began with generation 0."""
+        runtime: _builtins.str
+        """The runtime of the worker that asked for it, as in `Started`, which is not in a later generation's log: this
+        generation stays with its language too.
+        """
         @_builtins.property
         def payload(self) -> _record_pb2.Payload:
             """The new argument of the task."""
@@ -220,10 +225,11 @@ class Entry(_message.Message):
             *,
             generation: _builtins.int = ...,
             payload: _record_pb2.Payload | None = ...,
+            runtime: _builtins.str = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "payload", b"payload"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "payload", b"payload", "runtime", b"runtime"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -418,20 +424,54 @@ class Consumed(_message.Message):
 
     STREAM_ID_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
+    BEYOND_FIELD_NUMBER: _builtins.int
     stream_id: _builtins.str
     """The stream."""
     cursor: _builtins.int
-    """The last consumed seq."""
+    """The last consumed seq with no unread one before it."""
+    @_builtins.property
+    def beyond(self) -> _containers.RepeatedCompositeFieldContainer[Global___SeqRange]:
+        """What is consumed beyond the cursor, such as what a receive took while a record before it waited for a busy handler.
+        In order, apart, and told for a restart only: the next generation does not get these again.
+        """
+
     def __init__(
         self,
         *,
         stream_id: _builtins.str = ...,
         cursor: _builtins.int = ...,
+        beyond: _abc.Iterable[Global___SeqRange] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "stream_id", b"stream_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["beyond", b"beyond", "cursor", b"cursor", "stream_id", b"stream_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Consumed: _TypeAlias = Consumed  # noqa: Y015
+
+@_typing.final
+class SeqRange(_message.Message):
+    """Seqs of one stream that follow each other."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_SEQ_FIELD_NUMBER: _builtins.int
+    LAST_SEQ_FIELD_NUMBER: _builtins.int
+    first_seq: _builtins.int
+    """The first."""
+    last_seq: _builtins.int
+    """The last. Not before the first."""
+    def __init__(
+        self,
+        *,
+        first_seq: _builtins.int = ...,
+        last_seq: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_seq", b"first_seq", "last_seq", b"last_seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SeqRange: _TypeAlias = SeqRange  # noqa: Y015

@@ -159,10 +159,17 @@ export class Execution {
     return checkpoint;
   }
 
-  /** As `checkpoint`, with every stream's cursor: the next generation begins from them. */
+  /** As `checkpoint`, with all that was consumed of every stream: the next generation begins from it. */
   checkpointForRestart(): Checkpoint {
-    for (const inbox of this.receiver.all) inbox.reportedCursor = 0;
-    return this.checkpoint();
+    const checkpoint = this.checkpoint();
+    checkpoint.consumed = [];
+    for (const { streamId, buffer } of this.receiver.all) {
+      const { cursor, beyond: ranges } = buffer.tracker;
+      if (cursor === 0 && ranges.length === 0) continue;
+      const beyond = ranges.map(([first, last]) => ({ firstSeq: BigInt(first), lastSeq: BigInt(last) }));
+      checkpoint.consumed.push(create(ConsumedSchema, { streamId, cursor: BigInt(cursor), beyond }));
+    }
+    return checkpoint;
   }
 
   /** The frame with this checkpoint did not arrive: the next one is to say what it said. */
@@ -243,7 +250,7 @@ export class Execution {
     if (fact.case === "created") this.payload = fact.value.spec?.payload;
     else if (fact.case === "started") {
       const { seed, runtime } = fact.value;
-      if (runtime !== "" && !runtime.startsWith(LANGUAGE)) throw new OtherRuntime(runtime);
+      checkLanguage(runtime);
       this.random = new RunRandom(seed, 0);
     }
     if (this.begunOffset !== undefined || this.generation === 0) {
@@ -319,17 +326,29 @@ export class Execution {
   }
 
   private beginGeneration(restarted: Entry_Restarted, entry: Entry, offset: number): void {
+    checkLanguage(restarted.runtime);
     this.payload = restarted.payload;
     // A later generation's log begins here: the seed must come from what is in it.
     this.random = new RunRandom(new TextEncoder().encode(`${this.runId}:${this.nowUs}`), this.generation);
-    for (const { streamId, cursor } of entry.checkpoint?.consumed ?? []) {
+    this.carryOver(entry.checkpoint);
+    this.begin(offset);
+  }
+
+  /** Takes the records that the generations before left unconsumed. */
+  private carryOver(checkpoint: Checkpoint | undefined): void {
+    for (const { streamId, cursor, beyond } of checkpoint?.consumed ?? []) {
       const inbox = this.receiver.inbox(streamId);
       inbox.buffer.startBehind(Number(cursor));
       inbox.reportedCursor = Number(cursor);
+      for (const { firstSeq, lastSeq } of beyond) inbox.buffer.tracker.skip(Number(firstSeq), Number(lastSeq));
     }
-    for (const carried of this.carried) this.applyFact(carried);
+    for (const entry of this.carried) if (!this.isConsumed(entry)) this.applyFact(entry);
     this.carried = [];
-    this.begin(offset);
+  }
+
+  private isConsumed({ fact }: Entry): boolean {
+    if (fact.case !== "record") return false;
+    return this.receiver.inbox(fact.value.streamId).buffer.tracker.isFinished(Number(fact.value.seq));
   }
 
   /** Calls the function. */
@@ -394,4 +413,9 @@ export class Execution {
   private fail(error: unknown): void {
     this.outcome = create(OutcomeSchema, { outcome: { case: "failure", value: failureOf(error) } });
   }
+}
+
+/** Of the worker that began the generation. Throws OtherRuntime. */
+function checkLanguage(runtime: string): void {
+  if (runtime !== "" && !runtime.startsWith(LANGUAGE)) throw new OtherRuntime(runtime);
 }

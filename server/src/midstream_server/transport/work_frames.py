@@ -154,9 +154,8 @@ class WorkFrames:
             return
         followed = call.session.followed(frame.run_id, frame.epoch)
         generation = 1 if followed is None else followed.generation + 1
-        entry = Entry(
-            restarted=Entry.Restarted(generation=generation, payload=frame.payload), checkpoint=_kept(frame.checkpoint)
-        )
+        restarted = Entry.Restarted(generation=generation, payload=frame.payload, runtime=call.session.runtime)
+        entry = Entry(restarted=restarted, checkpoint=_kept(frame.checkpoint))
         await call.restart(frame.run_id, frame.epoch, entry.SerializeToString(), _progress(frame.checkpoint))
 
 

@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file midstream/v1/entry.proto.
  */
 export const file_midstream_v1_entry: GenFile = /*@__PURE__*/
-  fileDesc("ChhtaWRzdHJlYW0vdjEvZW50cnkucHJvdG8SDG1pZHN0cmVhbS52MSKmCgoFRW50cnkSDgoGb2Zmc2V0GAEgASgDEi8KC2FwcGVuZF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgdjcmVhdGVkGAMgASgLMhsubWlkc3RyZWFtLnYxLkVudHJ5LkNyZWF0ZWRIABIuCgdzdGFydGVkGAQgASgLMhsubWlkc3RyZWFtLnYxLkVudHJ5LlN0YXJ0ZWRIABImCgZyZWNvcmQYBSABKAsyFC5taWRzdHJlYW0udjEuUmVjb3JkSAASMwoKc3RlcF9iZWdhbhgGIAEoCzIdLm1pZHN0cmVhbS52MS5FbnRyeS5TdGVwQmVnYW5IABIzCgpzdGVwX2VuZGVkGAcgASgLMh0ubWlkc3RyZWFtLnYxLkVudHJ5LlN0ZXBFbmRlZEgAEjUKC3RpbWVyX2ZpcmVkGAggASgLMh4ubWlkc3RyZWFtLnYxLkVudHJ5LlRpbWVyRmlyZWRIABI/ChBjYW5jZWxfcmVxdWVzdGVkGAkgASgLMiMubWlkc3RyZWFtLnYxLkVudHJ5LkNhbmNlbFJlcXVlc3RlZEgAEjIKCXJlc3RhcnRlZBgKIAEoCzIdLm1pZHN0cmVhbS52MS5FbnRyeS5SZXN0YXJ0ZWRIABIqCgVlbmRlZBgLIAEoCzIZLm1pZHN0cmVhbS52MS5FbnRyeS5FbmRlZEgAEj0KD3JlY29yZHNfZHJvcHBlZBgNIAEoCzIiLm1pZHN0cmVhbS52MS5FbnRyeS5SZWNvcmRzRHJvcHBlZEgAEiwKCmNoZWNrcG9pbnQYDCABKAsyGC5taWRzdHJlYW0udjEuQ2hlY2twb2ludBouCgdDcmVhdGVkEiMKBHNwZWMYASABKAsyFS5taWRzdHJlYW0udjEuUnVuU3BlYxooCgdTdGFydGVkEgwKBHNlZWQYASABKAwSDwoHcnVudGltZRgCIAEoCRo7CglTdGVwQmVnYW4SEQoJb3BlcmF0aW9uGAEgASgDEg0KBWVwb2NoGAIgASgDEgwKBG5hbWUYAyABKAkaxgEKCVN0ZXBFbmRlZBIRCglvcGVyYXRpb24YASABKAMSDwoHYXR0ZW1wdBgCIAEoBRImCgV2YWx1ZRgDIAEoCzIVLm1pZHN0cmVhbS52MS5QYXlsb2FkSAASKAoHZmFpbHVyZRgEIAEoCzIVLm1pZHN0cmVhbS52MS5GYWlsdXJlSAASDAoEbmFtZRgFIAEoCRIrCghkdXJhdGlvbhgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIICgZyZXN1bHQaTQoKVGltZXJGaXJlZBIRCglvcGVyYXRpb24YASABKAMSLAoIZHVlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wGioKD0NhbmNlbFJlcXVlc3RlZBIXCg9kZWFkbGluZV9wYXNzZWQYASABKAgaRwoJUmVzdGFydGVkEhIKCmdlbmVyYXRpb24YASABKAMSJgoHcGF5bG9hZBgCIAEoCzIVLm1pZHN0cmVhbS52MS5QYXlsb2FkGkgKDlJlY29yZHNEcm9wcGVkEhEKCXN0cmVhbV9pZBgBIAEoCRIRCglmaXJzdF9zZXEYAiABKAMSEAoIbGFzdF9zZXEYAyABKAMaLwoFRW5kZWQSJgoFc3RhdGUYASABKA4yFy5taWRzdHJlYW0udjEuUnVuLlN0YXRlQgYKBGZhY3QiswEKCkNoZWNrcG9pbnQSFgoOYXBwbGllZF9vZmZzZXQYASABKAMSEgoKb3BlcmF0aW9ucxgCIAEoAxIXCg9vcGVyYXRpb25zX2hhc2gYAyABKAwSKAoIY29uc3VtZWQYBCADKAsyFi5taWRzdHJlYW0udjEuQ29uc3VtZWQSNgoQaGFuZGxlcl9mYWlsdXJlcxgFIAMoCzIcLm1pZHN0cmVhbS52MS5IYW5kbGVyRmFpbHVyZSItCghDb25zdW1lZBIRCglzdHJlYW1faWQYASABKAkSDgoGY3Vyc29yGAIgASgDYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_midstream_v1_handler_failure, file_midstream_v1_record, file_midstream_v1_run]);
+  fileDesc("ChhtaWRzdHJlYW0vdjEvZW50cnkucHJvdG8SDG1pZHN0cmVhbS52MSK3CgoFRW50cnkSDgoGb2Zmc2V0GAEgASgDEi8KC2FwcGVuZF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgdjcmVhdGVkGAMgASgLMhsubWlkc3RyZWFtLnYxLkVudHJ5LkNyZWF0ZWRIABIuCgdzdGFydGVkGAQgASgLMhsubWlkc3RyZWFtLnYxLkVudHJ5LlN0YXJ0ZWRIABImCgZyZWNvcmQYBSABKAsyFC5taWRzdHJlYW0udjEuUmVjb3JkSAASMwoKc3RlcF9iZWdhbhgGIAEoCzIdLm1pZHN0cmVhbS52MS5FbnRyeS5TdGVwQmVnYW5IABIzCgpzdGVwX2VuZGVkGAcgASgLMh0ubWlkc3RyZWFtLnYxLkVudHJ5LlN0ZXBFbmRlZEgAEjUKC3RpbWVyX2ZpcmVkGAggASgLMh4ubWlkc3RyZWFtLnYxLkVudHJ5LlRpbWVyRmlyZWRIABI/ChBjYW5jZWxfcmVxdWVzdGVkGAkgASgLMiMubWlkc3RyZWFtLnYxLkVudHJ5LkNhbmNlbFJlcXVlc3RlZEgAEjIKCXJlc3RhcnRlZBgKIAEoCzIdLm1pZHN0cmVhbS52MS5FbnRyeS5SZXN0YXJ0ZWRIABIqCgVlbmRlZBgLIAEoCzIZLm1pZHN0cmVhbS52MS5FbnRyeS5FbmRlZEgAEj0KD3JlY29yZHNfZHJvcHBlZBgNIAEoCzIiLm1pZHN0cmVhbS52MS5FbnRyeS5SZWNvcmRzRHJvcHBlZEgAEiwKCmNoZWNrcG9pbnQYDCABKAsyGC5taWRzdHJlYW0udjEuQ2hlY2twb2ludBouCgdDcmVhdGVkEiMKBHNwZWMYASABKAsyFS5taWRzdHJlYW0udjEuUnVuU3BlYxooCgdTdGFydGVkEgwKBHNlZWQYASABKAwSDwoHcnVudGltZRgCIAEoCRo7CglTdGVwQmVnYW4SEQoJb3BlcmF0aW9uGAEgASgDEg0KBWVwb2NoGAIgASgDEgwKBG5hbWUYAyABKAkaxgEKCVN0ZXBFbmRlZBIRCglvcGVyYXRpb24YASABKAMSDwoHYXR0ZW1wdBgCIAEoBRImCgV2YWx1ZRgDIAEoCzIVLm1pZHN0cmVhbS52MS5QYXlsb2FkSAASKAoHZmFpbHVyZRgEIAEoCzIVLm1pZHN0cmVhbS52MS5GYWlsdXJlSAASDAoEbmFtZRgFIAEoCRIrCghkdXJhdGlvbhgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIICgZyZXN1bHQaTQoKVGltZXJGaXJlZBIRCglvcGVyYXRpb24YASABKAMSLAoIZHVlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wGioKD0NhbmNlbFJlcXVlc3RlZBIXCg9kZWFkbGluZV9wYXNzZWQYASABKAgaWAoJUmVzdGFydGVkEhIKCmdlbmVyYXRpb24YASABKAMSJgoHcGF5bG9hZBgCIAEoCzIVLm1pZHN0cmVhbS52MS5QYXlsb2FkEg8KB3J1bnRpbWUYAyABKAkaSAoOUmVjb3Jkc0Ryb3BwZWQSEQoJc3RyZWFtX2lkGAEgASgJEhEKCWZpcnN0X3NlcRgCIAEoAxIQCghsYXN0X3NlcRgDIAEoAxovCgVFbmRlZBImCgVzdGF0ZRgBIAEoDjIXLm1pZHN0cmVhbS52MS5SdW4uU3RhdGVCBgoEZmFjdCKzAQoKQ2hlY2twb2ludBIWCg5hcHBsaWVkX29mZnNldBgBIAEoAxISCgpvcGVyYXRpb25zGAIgASgDEhcKD29wZXJhdGlvbnNfaGFzaBgDIAEoDBIoCghjb25zdW1lZBgEIAMoCzIWLm1pZHN0cmVhbS52MS5Db25zdW1lZBI2ChBoYW5kbGVyX2ZhaWx1cmVzGAUgAygLMhwubWlkc3RyZWFtLnYxLkhhbmRsZXJGYWlsdXJlIlUKCENvbnN1bWVkEhEKCXN0cmVhbV9pZBgBIAEoCRIOCgZjdXJzb3IYAiABKAMSJgoGYmV5b25kGAMgAygLMhYubWlkc3RyZWFtLnYxLlNlcVJhbmdlIi8KCFNlcVJhbmdlEhEKCWZpcnN0X3NlcRgBIAEoAxIQCghsYXN0X3NlcRgCIAEoA2IGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_midstream_v1_handler_failure, file_midstream_v1_record, file_midstream_v1_run]);
 
 /**
  * One fact in a run's log. The server alone gives it its place; a task is a deterministic function of its entries.
@@ -361,6 +361,14 @@ export type Entry_Restarted = Message<"midstream.v1.Entry.Restarted"> & {
    * @generated from field: midstream.v1.Payload payload = 2;
    */
   payload?: Payload | undefined;
+
+  /**
+   * The runtime of the worker that asked for it, as in `Started`, which is not in a later generation's log: this
+   * generation stays with its language too.
+   *
+   * @generated from field: string runtime = 3;
+   */
+  runtime: string;
 };
 
 /**
@@ -491,11 +499,19 @@ export type Consumed = Message<"midstream.v1.Consumed"> & {
   streamId: string;
 
   /**
-   * The last consumed seq.
+   * The last consumed seq with no unread one before it.
    *
    * @generated from field: int64 cursor = 2;
    */
   cursor: bigint;
+
+  /**
+   * What is consumed beyond the cursor, such as what a receive took while a record before it waited for a busy handler.
+   * In order, apart, and told for a restart only: the next generation does not get these again.
+   *
+   * @generated from field: repeated midstream.v1.SeqRange beyond = 3;
+   */
+  beyond: SeqRange[];
 };
 
 /**
@@ -504,4 +520,32 @@ export type Consumed = Message<"midstream.v1.Consumed"> & {
  */
 export const ConsumedSchema: GenMessage<Consumed> = /*@__PURE__*/
   messageDesc(file_midstream_v1_entry, 2);
+
+/**
+ * Seqs of one stream that follow each other.
+ *
+ * @generated from message midstream.v1.SeqRange
+ */
+export type SeqRange = Message<"midstream.v1.SeqRange"> & {
+  /**
+   * The first.
+   *
+   * @generated from field: int64 first_seq = 1;
+   */
+  firstSeq: bigint;
+
+  /**
+   * The last. Not before the first.
+   *
+   * @generated from field: int64 last_seq = 2;
+   */
+  lastSeq: bigint;
+};
+
+/**
+ * Describes the message midstream.v1.SeqRange.
+ * Use `create(SeqRangeSchema)` to create a new message.
+ */
+export const SeqRangeSchema: GenMessage<SeqRange> = /*@__PURE__*/
+  messageDesc(file_midstream_v1_entry, 3);
 
