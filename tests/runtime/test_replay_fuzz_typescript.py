@@ -11,7 +11,7 @@ import pytest
 from midstream.runtime.errors import Diverged
 from support.replay.bugs import PLANTED_IN_TYPESCRIPT
 from support.replay.real import RealServers
-from support.replay.shapes import PARTS, random_shape
+from support.replay.shapes import PARTS, overtaking, random_shape
 from support.replay.trial import run_trial
 from support.replay.typescript import NodeEngine
 
@@ -41,7 +41,7 @@ def test_every_life_of_a_run_agrees_with_its_log(node: NodeEngine, first: int) -
 
 def test_every_part_has_been_in_a_trial() -> None:
     drawn = {name for seed in _SEEDS for name in random_shape(seed).parts}
-    assert drawn == {part.__name__ for part in PARTS}
+    assert drawn == {part.__name__ for part in (*PARTS, overtaking)}
 
 
 @pytest.mark.parametrize("first", range(0, 20, 10))

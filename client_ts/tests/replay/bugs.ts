@@ -93,6 +93,15 @@ class BusyHandlersKeepDropped extends Observed {
   }
 }
 
+/** A restart tells each stream's cursor, and not what was consumed beyond it. */
+class ForgetsBeyond extends Observed {
+  override checkpointForRestart(): Checkpoint {
+    const checkpoint = super.checkpointForRestart();
+    for (const consumed of checkpoint.consumed) consumed.beyond = [];
+    return checkpoint;
+  }
+}
+
 /** Live code gets what the step returned, not what is left of it after its serial form. */
 class RawValues extends Observed {
   override async apply(entry: Entry): Promise<void> {
@@ -118,4 +127,5 @@ export const EXECUTIONS: Readonly<Record<string, typeof Observed>> = {
   "raw values": RawValues,
   "a drop ignored": DropsNothing,
   "a drop that busy handlers ignore": BusyHandlersKeepDropped,
+  "nothing known beyond the cursor": ForgetsBeyond,
 };

@@ -320,4 +320,21 @@ export const PARTS: Readonly<Record<string, Part>> = {
     };
     ticking().catch(() => undefined);
   },
+
+  /** A receive takes a record, perhaps while one before it waits for a busy handler, whose turn never comes. */
+  async overtaking(body) {
+    const subscription = approval.on(async (value) => {
+      body.see("heard", "approval", value.i);
+      await body.ctx.sleep("4s");
+    });
+    let value: Value;
+    try {
+      await body.ctx.sleep("2s");
+      value = (await approval.wait()).unwrap();
+    } finally {
+      subscription.off();
+    }
+    body.see("overtook", "approval", value.i);
+    return value;
+  },
 };

@@ -88,6 +88,19 @@ class BusyHandlersKeepDropped(Execution):
             super()._apply_fact(entry)
 
 
+class ForgetsBeyond(Execution):
+    """A restart tells each stream's cursor, and not what was consumed beyond it."""
+
+    def __init__(self, task: Task[Any, Any], *, run_id: str, generation: int, host: Any) -> None:
+        super().__init__(task, run_id=run_id, generation=generation)
+
+    def checkpoint_for_restart(self) -> Checkpoint:
+        checkpoint = super().checkpoint_for_restart()
+        for consumed in checkpoint.consumed:
+            del consumed.beyond[:]
+        return checkpoint
+
+
 class RawValues(Execution):
     """Live code gets what the step returned, not what is left of it after its serial form."""
 
@@ -139,11 +152,12 @@ PLANTED = {
     "a drop ignored": Bug(make_execution=DropsNothing),
     "a drop that busy handlers ignore": Bug(make_execution=BusyHandlersKeepDropped),
     "a drop applied to what was taken": Bug(omissions=Omissions(replay_before_drop=True)),
+    "nothing known beyond the cursor": Bug(make_execution=ForgetsBeyond),
     "due timers not first": Bug(omissions=Omissions(due_timers_first=True)),
 }
 
 PLANTED_IN_TYPESCRIPT = (
     *("two entries in one drain", "a local clock", "consumption at push", "raw values"),
-    *("a drop ignored", "a drop that busy handlers ignore"),
+    *("a drop ignored", "a drop that busy handlers ignore", "nothing known beyond the cursor"),
 )
 """The engine's, by their names in client_ts/tests/replay/bugs.ts. The server's are the same for all languages."""

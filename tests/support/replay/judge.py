@@ -21,6 +21,14 @@ Folds = list[tuple[Life, Execution | NodeExecution]]
 MakeFold = Callable[[int], Execution | NodeExecution]
 """Of a generation."""
 
+_ONCE = {
+    "took": ("by a receive", "in turn"),
+    "heard": ("by a handler", "in turn"),
+    # A handler that was busy may have it too, when its turn comes.
+    "overtook": ("by a receive",),
+}
+"""A use that a life saw, and what happens to a record once at most."""
+
 
 def check(make_fold: MakeFold, world: World, server: ModelServer, sent: Sent) -> int:
     """Raises AssertionError, or Diverged. Returns how many things were compared."""
@@ -107,21 +115,26 @@ def _records_are_used_once(folds: Folds, server: ModelServer, sent: Sent, log: l
     seq_of = {(stream_id, number): seq for stream_id, number, seq in sent.values()}
     dropped_at = _dropped_at(log)
     order: dict[str, list[int]] = {}
-    twice: Counter[tuple[str, int]] = Counter()
+    times: Counter[tuple[str, str, int]] = Counter()
+    generation_of: dict[tuple[str, int], int] = {}
     for life, _ in folds:
         for what, offset in zip(life.seen, life.seen_at, strict=True):
-            if what[0] in ("took", "heard"):
+            if what[0] in _ONCE:
                 stream_id, seq = what[1], seq_of[what[1], what[2]]
-                order.setdefault(stream_id, []).append(seq)
-                twice[stream_id, seq] += 1
+                begun = generation_of.setdefault((stream_id, seq), life.generation)
+                assert begun == life.generation, f"{stream_id} {seq}: used in generations {begun} and {life.generation}"
+                if what[0] != "overtook":
+                    order.setdefault(stream_id, []).append(seq)
+                for way in _ONCE[what[0]]:
+                    times[way, stream_id, seq] += 1
                 gone = dropped_at.get((stream_id, seq), offset + 1)
                 assert offset < gone, f"{stream_id} {seq} is used at {offset}, and was dropped at {gone}"
-    assert all(count == 1 for count in twice.values()), f"used twice: {[use for use, n in twice.items() if n > 1]}"
+    assert all(count == 1 for count in times.values()), f"used twice: {[use for use, n in times.items() if n > 1]}"
     for stream_id in {stream_id for stream_id, _, _ in sent.values()}:
         used = order.get(stream_id, [])
         if stream_id in (CHAT, STOP, LATE):
             assert used == sorted(used), f"{stream_id}: used {used}"
-        done_with = {*used, *(seq for stream, seq in dropped_at if stream == stream_id)}
+        done_with = {seq for stream, seq in (*generation_of, *dropped_at) if stream == stream_id}
         cursor = next(seq for seq in count() if seq + 1 not in done_with)
         assert all(seq <= cursor for seq in used), f"{stream_id}: used {used}, and nobody dropped {cursor + 1}"
         if server.finished_at:

@@ -368,6 +368,23 @@ async def background(body: Body) -> Any:
     body.world.life.background = asyncio.create_task(ticking())  # type: ignore[attr-defined]
 
 
+async def overtaking(body: Body) -> Any:
+    """A receive takes a record, perhaps while one before it waits for a busy handler, whose turn never comes."""
+
+    async def busy(value: Any) -> None:
+        body.see("heard", APPROVAL, value["i"])
+        await asyncio.sleep(4)
+
+    subscription = approval.on(busy)
+    try:
+        await asyncio.sleep(2)
+        value = (await approval.wait()).unwrap()
+    finally:
+        subscription.off()
+    body.see("overtook", APPROVAL, value["i"])
+    return value
+
+
 PARTS: tuple[Part, ...] = (
     *(one_step, gathered_steps, a_wait, a_once, a_glance, a_sleep, step_against_time, failing_step, declared_error),
     *(retried_step, at_most_once, until_heard, two_waits, wait_against_time, wait_cancelled_by_a_callback),
@@ -395,12 +412,16 @@ def random_shape(seed: int) -> Shape:
     """The same one for the same seed."""
     rng = Random(f"shape {seed}")
     parts = [rng.choice(PARTS).__name__ for _ in range(rng.randint(2, 6))]
-    return Shape(seed, parts, rng.choice([None, 2, 4, 20]), rng.choice([0, 0, 0, 1, 2]))
+    shape = Shape(seed, parts, rng.choice([None, 2, 4, 20]), rng.choice([0, 0, 0, 1, 2]))
+    # Right before a restart, where it matters; drawn by itself, so that a seed's shape is what it was.
+    if shape.restarts and Random(f"overtaking {seed}").random() < 0.3:
+        parts.append(overtaking.__name__)
+    return shape
 
 
 def task_of(shape: Shape, world: World) -> Task[Any, Any]:
     """The shape, in Python."""
-    by_name = {part.__name__: part for part in PARTS}
+    by_name = {part.__name__: part for part in (*PARTS, overtaking)}
     parts = [by_name[name] for name in shape.parts]
     timeout, restarts = shape.timeout, shape.restarts
 
