@@ -9,7 +9,7 @@ import pytest
 
 from midstream.clock import ManualClock
 from midstream.v1 import worker_service_pb2 as pb
-from midstream.v1.entry_pb2 import Checkpoint, Entry
+from midstream.v1.entry_pb2 import Checkpoint, Consumed, Entry, SeqRange
 from midstream.v1.record_pb2 import NewRecord, Payload
 from midstream.v1.run_pb2 import Run, RunSpec
 from midstream.v1.run_service_pb2 import (
@@ -111,6 +111,28 @@ async def test_the_whole_life_of_a_run(server: Server, stubs: Stubs, call: WorkC
     assert await state(stubs) == "COMPLETED"
     offsets = [entry.offset for entry in await whole_log(stubs)]
     assert offsets == list(range(1, 10))
+
+
+async def test_what_was_consumed_out_of_turn_and_the_language_are_told_to_the_next_generation(
+    stubs: Stubs, channel: grpc.aio.Channel
+) -> None:
+    await start(stubs)
+    for _ in range(3):
+        await send(stubs)
+    async with WorkCall(channel, "first", credit=1) as first:
+        lent = await first.lent()
+        beyond = [SeqRange(first_seq=3, last_seq=3)]
+        checkpoint = Checkpoint(applied_offset=5, consumed=[Consumed(stream_id="s", cursor=1, beyond=beyond)])
+        await first.say(
+            restart=pb.WorkRequest.Restart(
+                run_id="run", epoch=lent.epoch, checkpoint=checkpoint, payload=Payload(json="1")
+            )
+        )
+        own = await first.lent()
+        begun = own.entries[-1]
+        assert own.facts == ["record", "record", "restarted"]
+        assert begun.restarted.runtime == "python3.11"
+        assert begun.checkpoint == checkpoint
 
 
 async def test_a_cancel_reaches_a_warm_run_and_a_suspended_one(stubs: Stubs, call: WorkCall) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from midstream.v1.entry_pb2 import Checkpoint, Consumed, Entry, SeqRange
 from midstream_server.domain.limits import Periods
 from midstream_server.domain.managed import MAX_DEATHS, Ending
 from midstream_server.domain.run import EntryKind, Kind, State, TimerKind
@@ -210,6 +211,19 @@ async def test_a_new_generation_begins_with_what_is_unread(yard: Yard) -> None:
     ]
     assert page.entries[-1].body == b"generation 1"
     assert len(await yard.log(claim.run_no)) == 10, "the whole log is kept"
+
+
+async def test_a_new_generation_is_told_what_was_consumed_beyond_the_cursors(yard: Yard) -> None:
+    claim = await yard.running(credit=2)
+    await fill(yard.store, 3)
+    beyond = [SeqRange(first_seq=3, last_seq=3)]
+    checkpoint = Checkpoint(applied_offset=5, consumed=[Consumed(stream_id="s", cursor=1, beyond=beyond)])
+    body = Entry(restarted=Entry.Restarted(generation=1), checkpoint=checkpoint).SerializeToString()
+    assert await yard.restart(claim, progress=Progress(5, consumed=[("s", 1)]), body=body) == Done(State.RUNNING)
+    await yard.release(claim)
+    again = yard.claimed()
+    assert (again.generation, [entry.seq for entry in again.entries]) == (1, [2, 3, None])
+    assert Entry.FromString(again.entries[-1].body).checkpoint == checkpoint
 
 
 async def test_seqs_offsets_and_keys_go_on(yard: Yard) -> None:
