@@ -81,6 +81,10 @@ async def test_a_run_stays_with_the_language_that_it_began_in(tmp_path: Path) ->
 @midstream.task("ts-gather")
 async def gather(ctx: midstream.Context) -> str:
     return "not this one's"
+
+@midstream.task("ts-restarts")
+async def restarts(ctx: midstream.Context) -> str:
+    return "not this one's"
 """
     (tmp_path / "same_name.py").write_text(same_name)
     async with AsyncExitStack() as stack:
@@ -92,6 +96,8 @@ async def gather(ctx: midstream.Context) -> str:
         run = await client.start_run("ts-gather")
         await client.send(run.id, "words", "enough")
         worker.wait_for("run_suspended", run_id=run.id)
+        second = await client.start_run("ts-restarts", records=[("words", "one")])
+        worker.wait_for("run_suspended", run_id=second.id)
         worker.terminate()
 
         other = stack.enter_context(WorkerProcess(server.url, tmp_path, "same_name"))
@@ -99,10 +105,17 @@ async def gather(ctx: midstream.Context) -> str:
         await client.send(run.id, "approval", True)
         refused = other.wait_for("run_blocked", run_id=run.id)
         assert "began in node" in refused["failure"]
+        await client.send(second.id, "words", "two")
+        refused = other.wait_for("run_blocked", run_id=second.id)
+        assert "began in node" in refused["failure"]
         worker.start()
+        await client.send(second.id, "words", "three")
         ended = await until(client, run.id, RunState.COMPLETED)
+        restarted = await until(client, second.id, RunState.COMPLETED)
     assert ended.state is RunState.COMPLETED, ended.failure
     assert ended.result["heard"] == ["ENOUGH"]
+    assert restarted.state is RunState.COMPLETED, restarted.failure
+    assert restarted.result == {"generation": 2, "words": ["one", "two", "three"]}
 
 
 async def test_half_an_answer_is_taken_back(client: midstream.Client, worker: TypeScriptWorker) -> None:
