@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -38,6 +38,7 @@ class ClientLoad:
         self._all_sent = False
         self._last_seq: Counter[str] = Counter()
         self._handled: Counter[str] = Counter()
+        self._looking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @property
     def run_ids(self) -> Sequence[str]:
@@ -70,7 +71,9 @@ class ClientLoad:
             run.detach()
 
     async def _see(self, client: midstream.Client, run_id: str) -> None:
-        self._history.add(RunSeen(run_id, (await client.get_run(run_id)).state))
+        """One at a time: of two looks at once, the one that is answered later may be the one that began earlier."""
+        async with self._looking[run_id]:
+            self._history.add(RunSeen(run_id, (await client.get_run(run_id)).state))
 
     async def _attached(self, client: midstream.Client, run_id: str) -> None:
         """One process that is a run, until it has handled everything that was accepted."""
