@@ -139,10 +139,14 @@ async def test_a_killed_server_gets_nothing_more_until_it_is_back(site: Site) ->
         inputs.on(heard.append)
         run_id = await attach(stubs)
         tails = await open_tails(stubs, run_id, 20)
-        await until(lambda: min(told(each, "midstream_open_streams", method=TAIL) for each in site.servers) >= 5)
+        # Those of the test before may take a while to go.
+        await until(lambda: sum(told(each, "midstream_open_streams", method=TAIL) for each in site.servers) == 20)
+        lost = told(killed, "midstream_open_streams", method=TAIL)
+        # About half: the run and its sender have streams of their own, and all are balanced together.
+        assert 8 <= lost <= 12
 
         killed.kill9()
-        await until(lambda: sum(each.done() for each in tails) == 10)
+        await until(lambda: sum(each.done() for each in tails) == lost)
         # What Envoy makes of a stream that has had an answer; the clients take it for what it is.
         assert {each.result() for each in tails if each.done()} == {"INTERNAL"}
         site.envoy.until_healthy("grpc", {address(other.url)})
@@ -150,11 +154,11 @@ async def test_a_killed_server_gets_nothing_more_until_it_is_back(site: Site) ->
             await send(stubs, run_id, str(100 + number))
             await client.send(run.id, STREAM, number)
         await until(lambda: heard == list(range(20)))
-        assert sum(each.done() for each in tails) == 10
+        assert sum(each.done() for each in tails) == lost
 
         killed.restart()
         site.envoy.until_healthy("grpc", {address(each.url) for each in site.servers})
         tails += await open_tails(stubs, run_id, 10)
-        assert told(killed, "midstream_open_streams", method=TAIL) == 10
+        assert told(killed, "midstream_open_streams", method=TAIL) >= 8
         for each in tails:
             each.cancel()
